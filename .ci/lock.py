@@ -1,0 +1,53 @@
+"""Resolves the dependencies of pyproject.toml into requirements.lock.
+
+One file, three parts, each behind its marker line: what runs, what builds, what develops. Versions and hashes for
+every platform, no host. Needs `uv` on the path (`pip install uv`).
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LOCK = ROOT / "requirements.lock"
+HEADER = """\
+# All dependencies, pinned with hashes. Made by `make lock` from pyproject.toml; do not edit.
+# Everything:    pip install --require-hashes -r requirements.lock
+# What runs:     the lines before "# --- build ---".
+"""
+COMMAND = ["uv", "pip", "compile", "--universal", "--generate-hashes", "--no-emit-index-url", "--no-header"]
+COMMAND += ["--no-annotate", "--quiet", "pyproject.toml"]
+
+
+def resolve(constraints: Path, *groups: str) -> dict[str, str]:
+    """Packages by name, each with its line and its hashes."""
+    options = [option for group in groups for option in ("--group", group)]
+    found = subprocess.run(
+        [*COMMAND, "--constraint", str(constraints), *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if found.returncode != 0:
+        sys.exit(found.stderr)
+    parts = re.split(r"(?m)^(?=[a-z0-9])", found.stdout)
+    return {part.split("==")[0]: part.rstrip("\n") + "\n" for part in parts if "==" in part}
+
+
+def main() -> None:
+    """Write the lock file."""
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("")
+        everything = resolve(constraints, "build", "dev")
+        constraints.write_text("".join(re.sub(r" \\\n.*", "\n", part, flags=re.DOTALL) for part in everything.values()))
+        runtime = resolve(constraints)
+        build = resolve(constraints, "build")
+    text = HEADER + "".join(runtime.values())
+    text += "# --- build ---\n" + "".join(part for name, part in build.items() if name not in runtime)
+    text += "# --- development ---\n" + "".join(part for name, part in everything.items() if name not in build)
+    LOCK.write_text(text)
+    print(f"{LOCK.name}: {len(runtime)} packages run, {len(everything)} in all")
+
+
+if __name__ == "__main__":
+    main()

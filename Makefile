@@ -1,0 +1,69 @@
+# The commands of this project. `make demo` and `make test` are all a newcomer needs.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+HOST   ?= 127.0.0.1
+PORT   ?= 8000
+
+.PHONY: help demo serve test lint check format lock clean
+
+help:
+	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
+	@echo "make serve   the same server, kept running on $(HOST):$(PORT) with data in ./data"
+	@echo "make test    all tests, on SQLite and on a real PostgreSQL"
+	@echo "make lint    format, lint, types, import contracts"
+	@echo "make check   lint and test"
+	@echo "make format  let the formatter have its way"
+	@echo "make lock    resolve the dependencies anew (needs uv)"
+
+demo: $(VENV)/runtime.stamp
+	@$(BIN)/hanaper demo
+
+serve: $(VENV)/runtime.stamp
+	$(BIN)/hanaper init --demo --data-dir data
+	$(BIN)/hanaper serve --host $(HOST) --port $(PORT) --data-dir data
+
+# Coverage of branches: all of what decides about bytes, keys and rules, and nine tenths of everything.
+test: $(VENV)/development.stamp
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest --numprocesses auto --cov --cov-report=
+	$(BIN)/coverage report --format=total --include='*/protocol/*,*/signing/*,*/rules.py' --fail-under=100 \
+	  || { $(BIN)/coverage report --include='*/protocol/*,*/signing/*,*/rules.py'; exit 1; }
+	$(BIN)/coverage report --fail-under=90
+
+lint: $(VENV)/development.stamp
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+check: lint test
+
+format: $(VENV)/development.stamp
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock:
+	$(PYTHON) .ci/lock.py
+
+clean:
+	rm -rf $(VENV) dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "hanaper needs Python 3.11 or newer; name one: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "This Python has no venv module. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+# The lock file has three parts, one after the other: runtime, build, development.
+$(VENV)/runtime.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing hanaper into $(VENV) (once; takes a minute or two)"
+	@sed '/^# --- development ---$$/,$$d' requirements.lock > $(VENV)/runtime.lock
+	$(PIP) install --require-hashes --requirement $(VENV)/runtime.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/development.stamp: requirements.lock $(VENV)/runtime.stamp
+	$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@

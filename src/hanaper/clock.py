@@ -1,0 +1,18 @@
+"""The time of day, in one place so that tests can set it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], datetime]
+"""Returns the present moment, aware, in UTC."""
+
+
+def utc_now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def iso_z(moment: datetime) -> str:
+    """`2024-02-24T20:54:16.000000Z`, the form of created_at and updated_at on the wire (protocol.md 5.5)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000000Z")

@@ -1,0 +1,83 @@
+"""Logging: one line an event, to standard error; secrets never in it."""
+
+import logging
+import sys
+import traceback
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+
+def configure(level: str, form: str) -> None:
+    """Set structlog and the standard library's logging up, once per process.
+
+    Args:
+        level: debug, info, warning or error.
+        form: "json" (one object a line) or "text".
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_exception_text,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # The middleware writes the access log itself: uvicorn's would hold query strings, and with them API keys.
+    logging.getLogger("uvicorn.access").disabled = True
+    for chatty in ("alembic", "httpx"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def get(name: str) -> FilteringBoundLogger:
+    """The logger of a module."""
+    logger: FilteringBoundLogger = structlog.get_logger(name)
+    return logger
+
+
+def where(error: BaseException) -> list[str]:
+    """The chain of an exception as types and code locations.
+
+    The texts of exceptions are left out on purpose: a database's error quotes the row it refused, and a row holds
+    license keys.
+    """
+    lines: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None:
+        lines.append(f"{type(seen).__module__}.{type(seen).__qualname__}")
+        lines.extend(
+            f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(seen.__traceback__)
+        )
+        seen = seen.__cause__ or seen.__context__
+    return lines
+
+
+def _without_exception_text(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What other libraries log with `exc_info` is reduced to `where`, for the same reason."""
+    information = event.pop("exc_info", None)
+    if isinstance(information, BaseException):
+        event["where"] = where(information)
+    elif isinstance(information, tuple) and information[1] is not None:
+        event["where"] = where(information[1])
+    return event

@@ -1,0 +1,1 @@
+"""Pure data that travels: codes, payload bytes, the envelope."""

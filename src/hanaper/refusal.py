@@ -1,0 +1,57 @@
+"""What can go wrong by name: refusals for callers, faults for operators."""
+
+from hanaper.protocol.codes import Code
+from hanaper.protocol.payload import Payload
+
+
+class Refusal(Exception):
+    """A request that is answered with a code instead of what it asked for. Nothing has been stored.
+
+    Attributes:
+        code: the row of the code table.
+        payload: what stands between `message` and `timestamp`.
+        product_key_id: id of the product's signing key, where the product is known and the code asks for it.
+        headers: HTTP headers that belong to the answer, such as Allow or Retry-After.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        payload: Payload | None = None,
+        *,
+        product_key_id: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{code.number} {code.message}")
+        self.code = code
+        self.payload = payload or {}
+        self.product_key_id = product_key_id
+        self.headers = headers or {}
+
+
+class Fault(Exception):
+    """Something an operator has to mend. The text is one line: what is wrong, which value, what to do.
+
+    Attributes:
+        exit_status: what a command ends with, after sysexits.h.
+    """
+
+    exit_status = 1
+
+
+class Invalid(Fault):
+    """An argument of a command that the rules do not allow (EX_DATAERR)."""
+
+    exit_status = 65
+
+
+class Misconfigured(Fault):
+    """A setting, a key or a schema that forbids the start (EX_CONFIG)."""
+
+    exit_status = 78
+
+
+class Unavailable(Fault):
+    """A service this one needs, the database first of all, does not answer (EX_UNAVAILABLE)."""
+
+    exit_status = 69

@@ -1,0 +1,101 @@
+"""Settings, from the environment. docs/settings.md is checked against this file by a test."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+QUANTITY_CEILING = 100_000
+MINIMUM_KEY_BITS = 2048
+
+
+class Settings(BaseSettings):
+    """All settings of the server and the command line.
+
+    Each is read from the environment variable `HANAPER_` plus its name in capitals.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="HANAPER_", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    data_dir: Path = Field(
+        default=Path("data"), description="Folder of the SQLite database and the key encryption key."
+    )
+    database_url: str = Field(
+        default="",
+        description="`postgresql://user:password@host/name`, or `sqlite:////absolute/path.db`. "
+        "Empty: SQLite, `hanaper.db` in the data folder.",
+    )
+    database_pool_size: int = Field(
+        default=16, ge=1, le=200, description="Connections a serving process keeps to the database at most."
+    )
+    key_encryption_key_file: Path | None = Field(
+        default=None,
+        description="Secret file with the key encryption key. "
+        "Empty: `key-encryption-key` in the data folder, made by `hanaper init`.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address `serve` listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port `serve` listens on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Serving processes on this machine.")
+    max_quantity: int = Field(
+        default=1000, ge=1, le=QUANTITY_CEILING, description="Most license keys one API call may ask for."
+    )
+    max_body_bytes: int = Field(
+        default=65_536, ge=1024, le=67_108_864, description="Largest request body that is read, in bytes."
+    )
+    rsa_bits: Literal[2048, 3072, 4096] = Field(
+        default=2048, description="Modulus length of new RSA keys: 2048, 3072 or 4096."
+    )
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies, comma separated. Only their `X-Forwarded-For` is read.",
+    )
+    openapi: bool = Field(default=False, description="Serve `/openapi.json`, the description of the API, unsigned.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is logged."
+    )
+    log_format: Literal["json", "text"] = Field(
+        default="json", description="`json`: one object a line; `text`: for reading along."
+    )
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _not_everybody(cls, value: tuple[IPv4Network | IPv6Network, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+        for network in value:
+            if network.prefixlen == 0:
+                raise ValueError(f"{network} trusts every sender; name the addresses of your proxies")
+        return value
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Self:
+        object.__setattr__(self, "data_dir", self.data_dir.expanduser().absolute())
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database URL with the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'hanaper.db'}"
+
+    @property
+    def key_encryption_key(self) -> Path:
+        """The path of the key encryption key with the default filled in."""
+        if self.key_encryption_key_file is not None:
+            return self.key_encryption_key_file.expanduser().absolute()
+        return self.data_dir / "key-encryption-key"
+
+
+def describe(error: ValidationError) -> str:
+    """One line for a settings error: variable, reason. Values are left out, since some are secret."""
+    problems = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = str(item["loc"][0]) if item["loc"] else "settings"
+        problems.append(f"HANAPER_{name.upper()}: {item['msg']}")
+    return "; ".join(dict.fromkeys(problems))

@@ -1,0 +1,1 @@
+"""The signing service: key pairs, signer, verifier, keyring. Cryptography and nothing else."""

@@ -1,0 +1,45 @@
+"""The key pairs a process holds ready, by the id of their row."""
+
+from collections.abc import Callable
+from threading import Lock
+
+from hanaper.signing.signer import Signer
+
+
+class Keyring:
+    """Signers by signing key id. The global one is always there; a product's is fetched when first needed.
+
+    Ids never change their meaning, so nothing here ever goes stale: which id is active is read from the database in
+    each request.
+    """
+
+    def __init__(self, global_key_id: int, signers: dict[int, Signer], fetch: Callable[[int], Signer]) -> None:
+        """Hold signers.
+
+        Args:
+            global_key_id: id of the global key; its signer is in `signers`.
+            signers: what has been loaded and proven.
+            fetch: loads and proves a key that is not held yet, by id.
+        """
+        self.global_key_id = global_key_id
+        self._signers = dict(signers)
+        self._fetch = fetch
+        self._lock = Lock()
+
+    @property
+    def global_signer(self) -> Signer:
+        """The signer of answers that no product answers for."""
+        return self._signers[self.global_key_id]
+
+    def signer(self, key_id: int) -> Signer:
+        """The signer of a key, loaded on first use.
+
+        Raises:
+            Misconfigured: the key cannot be loaded.
+        """
+        held = self._signers.get(key_id)
+        if held is None:
+            with self._lock:
+                held = self._signers.get(key_id) or self._fetch(key_id)
+                self._signers[key_id] = held
+        return held

@@ -1,0 +1,45 @@
+"""Reading a private key back, and proving it before anything is signed with it."""
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from hanaper.settings import MINIMUM_KEY_BITS
+from hanaper.signing.key_pair import PUBLIC_EXPONENT, KeyPair
+from hanaper.signing.signer import Signer, SigningFailed
+
+_PROOF = b"hanaper proves that this private key and its public half belong together"
+
+
+def proven_signer(private_der: bytes, published_pem: str) -> Signer:
+    """Read a private key and prove it.
+
+    The numbers of the key are checked against each other, its public half is compared with the published one, and
+    a signature is made and verified.
+
+    Args:
+        private_der: unencrypted PKCS#8 DER.
+        published_pem: the public half as it was published.
+
+    Raises:
+        ValueError: what is wrong with the key. The text holds nothing secret.
+    """
+    try:
+        private_key = serialization.load_der_private_key(private_der, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError("it is not a readable private key") from error
+    if not isinstance(private_key, rsa.RSAPrivateKey):
+        raise ValueError("it is not an RSA key")
+    if private_key.key_size < MINIMUM_KEY_BITS:
+        raise ValueError(f"it has {private_key.key_size} bits, fewer than {MINIMUM_KEY_BITS}")
+    if private_key.public_key().public_numbers().e != PUBLIC_EXPONENT:
+        raise ValueError(f"its public exponent is not {PUBLIC_EXPONENT}")
+    pair = KeyPair.of(private_key)
+    if pair.public_pem != published_pem:
+        raise ValueError("its public half is not the published one")
+    signer = Signer(pair)
+    try:
+        signer.sign(_PROOF)
+    except SigningFailed as error:
+        raise ValueError("a signature it made does not verify") from error
+    return signer
