@@ -1,0 +1,1 @@
+"""Who may call: API keys, abilities, address allowlists, the block list."""

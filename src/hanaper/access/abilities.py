@@ -1,0 +1,31 @@
+"""Abilities: what an API key may do, one per endpoint path (protocol.md 2.2)."""
+
+from hanaper.refusal import Invalid
+
+EVERYTHING = "*"
+
+# A test holds this against the routes, so that no endpoint goes without.
+ENDPOINTS = (
+    "generate",
+    "get-all-generators",
+    "get-product-public-key",
+)
+
+
+def allows(abilities: list[str], endpoint: str) -> bool:
+    """Whether a key with these abilities may call the endpoint."""
+    return endpoint in abilities or EVERYTHING in abilities
+
+
+def check(abilities: list[str]) -> list[str]:
+    """Sort and check abilities that somebody typed.
+
+    Raises:
+        Invalid: an ability that does not exist, or none at all.
+    """
+    for ability in abilities:
+        if ability not in (*ENDPOINTS, EVERYTHING):
+            raise Invalid(f"there is no ability {ability!r}: choose from {', '.join((EVERYTHING, *ENDPOINTS))}")
+    if not abilities:
+        raise Invalid(f"an API key needs an ability: choose from {', '.join((EVERYTHING, *ENDPOINTS))}")
+    return sorted(set(abilities))

@@ -1,0 +1,79 @@
+"""Queries about callers."""
+
+from datetime import datetime
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from hanaper.access.models import ApiKey, BlockedEntry
+
+
+class AlreadyThere(Exception):
+    """The row exists."""
+
+
+def find_api_key(session: Session, digest: bytes) -> ApiKey | None:
+    """The API key of a digest."""
+    return session.scalars(select(ApiKey).where(ApiKey.digest == digest)).one_or_none()
+
+
+def api_key(session: Session, api_key_id: int) -> ApiKey | None:
+    """An API key by id."""
+    return session.get(ApiKey, api_key_id)
+
+
+def api_keys(session: Session) -> list[ApiKey]:
+    """All API keys, in order of id."""
+    return list(session.scalars(select(ApiKey).order_by(ApiKey.id)))
+
+
+def add(session: Session, row: ApiKey | BlockedEntry) -> None:
+    """Store a row.
+
+    Raises:
+        AlreadyThere: an equal one is stored.
+    """
+    try:
+        session.add(row)
+        session.flush()
+    except IntegrityError as error:
+        raise AlreadyThere from error
+
+
+def blocked_networks(session: Session, now: datetime) -> list[str]:
+    """Addresses and networks on the block list."""
+    return list(
+        session.scalars(
+            select(BlockedEntry.value).where(
+                BlockedEntry.kind == "address",
+                or_(BlockedEntry.expires_at.is_(None), BlockedEntry.expires_at > now),
+            )
+        )
+    )
+
+
+def identifier_is_blocked(session: Session, identifier: str, now: datetime) -> bool:
+    """Whether an identifier is on the block list."""
+    found = session.scalars(
+        select(BlockedEntry.id).where(
+            BlockedEntry.kind == "identifier",
+            BlockedEntry.value == identifier,
+            or_(BlockedEntry.expires_at.is_(None), BlockedEntry.expires_at > now),
+        )
+    ).first()
+    return found is not None
+
+
+def block_list(session: Session) -> list[BlockedEntry]:
+    """All entries of the block list, in order of id."""
+    return list(session.scalars(select(BlockedEntry).order_by(BlockedEntry.id)))
+
+
+def unblock(session: Session, entry_id: int) -> bool:
+    """Take an entry off the block list; False when there is none."""
+    row = session.get(BlockedEntry, entry_id)
+    if row is None:
+        return False
+    session.delete(row)
+    return True

@@ -1,0 +1,61 @@
+"""Queries of issuing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from hanaper.issuing.models import Batch, Generator
+from hanaper.products.models import Product
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What a generator has made so far."""
+
+    batches: int
+    keys: int
+
+
+def add(session: Session, row: Generator | Batch) -> None:
+    """Store a row; its id is known afterwards."""
+    session.add(row)
+    session.flush()
+
+
+def find(session: Session, reference: int | str) -> tuple[Generator, Product] | None:
+    """A generator with its product, by id (a number) or UUID (text). Deleted products are found too."""
+    name = Generator.id == reference if isinstance(reference, int) else Generator.uuid == reference
+    query = select(Generator, Product).join(Product, Generator.product_id == Product.id).where(name)
+    row = session.execute(query).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+def listed(
+    session: Session, *, product: int | str | None = None, product_ids: frozenset[int] | None = None
+) -> Sequence[Generator]:
+    """Generators of products that are not deleted, in order of id.
+
+    Args:
+        product: only this product's, by id (a number) or by UUID or slug (text).
+        product_ids: only those of these products.
+    """
+    query = select(Generator).join(Product, Generator.product_id == Product.id).where(Product.deleted_at.is_(None))
+    if product is not None:
+        named = Product.id == product
+        if isinstance(product, str):
+            named = (Product.uuid == product) | (Product.slug == product)
+        query = query.where(named)
+    if product_ids is not None:
+        query = query.where(Generator.product_id.in_(product_ids))
+    return session.scalars(query.order_by(Generator.id)).all()
+
+
+def issued(session: Session) -> dict[int, Issued]:
+    """What each generator has made.
+
+    Added up from the batches: a counter in the generator's row would be one row that all requests have to lock.
+    """
+    query = select(Batch.generator_id, func.count(), func.sum(Batch.quantity)).group_by(Batch.generator_id)
+    return {row[0]: Issued(batches=row[1], keys=int(row[2])) for row in session.execute(query)}

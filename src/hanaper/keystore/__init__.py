@@ -1,0 +1,1 @@
+"""RSA private keys at rest, encrypted under the key encryption key."""

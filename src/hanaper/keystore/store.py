@@ -1,0 +1,71 @@
+"""Queries of the keystore."""
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from hanaper.keystore.models import SigningKey, WrappedSecret
+from hanaper.refusal import Misconfigured
+
+ACTIVE = "active"
+
+
+def add(session: Session, key: SigningKey) -> None:
+    """Store a key.
+
+    Raises:
+        Misconfigured: another active key of the same owner was stored meanwhile.
+    """
+    try:
+        session.add(key)
+        session.flush()
+    except IntegrityError as error:
+        raise Misconfigured(
+            "another process made the same signing key at this moment: run the command again"
+        ) from error
+
+
+def count(session: Session) -> int:
+    """How many signing keys there are."""
+    return session.scalars(select(func.count()).select_from(SigningKey)).one()
+
+
+def find(session: Session, key_id: int) -> SigningKey | None:
+    """A key by id."""
+    return session.get(SigningKey, key_id)
+
+
+def usable(session: Session) -> list[SigningKey]:
+    """All keys that sign, in order of id."""
+    return list(session.scalars(select(SigningKey).where(SigningKey.state == ACTIVE).order_by(SigningKey.id)))
+
+
+def active_id(session: Session, product_id: int | None) -> int | None:
+    """Id of the key that signs for a product (None: the global key)."""
+    return session.scalars(select(SigningKey.id).where(*_active(product_id))).one_or_none()
+
+
+def active_kid(session: Session, product_id: int | None) -> str | None:
+    """Public identifier of the key that signs for a product (None: the global key)."""
+    return session.scalars(select(SigningKey.kid).where(*_active(product_id))).one_or_none()
+
+
+def public_pem(session: Session, product_id: int | None) -> str | None:
+    """The published half of the key that signs for a product (None: the global key)."""
+    return session.scalars(select(SigningKey.public_pem).where(*_active(product_id))).one_or_none()
+
+
+def secret(session: Session, name: str) -> WrappedSecret | None:
+    """A secret of the installation."""
+    return session.get(WrappedSecret, name)
+
+
+def add_secret(session: Session, row: WrappedSecret) -> None:
+    """Store a secret of the installation."""
+    session.add(row)
+    session.flush()
+
+
+def _active(product_id: int | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    # `== None` is IS NULL in SQL.
+    return SigningKey.product_id == product_id, SigningKey.state == ACTIVE

@@ -1,0 +1,1 @@
+"""The register of license keys and the formats they are drawn in."""

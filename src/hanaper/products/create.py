@@ -1,0 +1,61 @@
+"""Making a product, with the key pair that signs for it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import uuid4
+
+from hanaper.keystore.keys import Keystore
+from hanaper.products import rules, store
+from hanaper.products.models import Product
+from hanaper.refusal import Invalid
+from hanaper.signing.key_pair import KeyPair
+from hanaper.storage.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class NewProduct:
+    """What a product is made from.
+
+    Attributes:
+        name: 1 to 255 characters.
+        slug: for addresses; made from the name when empty.
+        description: free text.
+        require_non_expired: whether an expired license key fails verification.
+    """
+
+    name: str
+    slug: str = ""
+    description: str = ""
+    require_non_expired: bool = False
+
+
+def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keystore, now: datetime) -> Product:
+    """Store a product and its key pair.
+
+    Args:
+        pair: generated before the transaction began.
+
+    Raises:
+        Invalid: the name or the slug breaks a rule, or the slug is taken.
+    """
+    slug = new.slug or rules.slug_of(new.name)
+    fault = rules.name_fault(new.name) or rules.slug_fault(slug)
+    if fault is not None:
+        raise Invalid(fault)
+    if "\0" in new.description:
+        raise Invalid("a description holds no NUL characters")
+    product = Product(
+        uuid=str(uuid4()),
+        slug=slug,
+        name=new.name,
+        description=new.description,
+        require_non_expired=int(new.require_non_expired),
+        created_at=now,
+        updated_at=now,
+    )
+    try:
+        store.add(session, product)
+    except store.SlugTaken as error:
+        raise Invalid(f"another product has the slug {slug!r}: choose one with --slug") from error
+    keystore.add(session, pair, product_id=product.id, now=now)
+    return product

@@ -1,0 +1,55 @@
+"""SQLite: which library, and how each connection is set up (design.md rule 5; reliability.md 4.6)."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Engine, event
+
+from hanaper.refusal import Misconfigured
+
+# Older libraries can corrupt a WAL database that several connections write to ("WAL reset", fixed in 3.51.3).
+FIRST_SAFE_FOR_WAL = (3, 51, 3)
+BUSY_TIMEOUT_MS = 10_000
+
+
+def library() -> ModuleType:
+    """The DB-API module: `pysqlite3`, which brings a current SQLite along, or else the interpreter's own."""
+    try:
+        return importlib.import_module("pysqlite3.dbapi2")
+    except ImportError:
+        return importlib.import_module("sqlite3")
+
+
+def journal_mode(version: tuple[int, ...]) -> str:
+    """The journal a library of this version may use: WAL where it is safe, the slower TRUNCATE elsewhere."""
+    return "wal" if version >= FIRST_SAFE_FOR_WAL else "truncate"
+
+
+def prepare(engine: Engine, module: ModuleType) -> None:
+    """Register what each new connection and each transaction of this engine begins with."""
+    wanted = journal_mode(module.sqlite_version_info)
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:
+        # The driver must not open transactions by itself: BEGIN is ours, see below.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        got = cursor.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]
+        if got != wanted:
+            raise Misconfigured(
+                f"SQLite {module.sqlite_version} uses journal mode {got} where {wanted} is needed: "
+                "put the database on a local disk and stop other programs that hold it open"
+            )
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA trusted_schema=OFF")
+        cursor.execute("PRAGMA mmap_size=0")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A read that turns into a write fails at once when another writer was faster, so writers say so beforehand.
+        writes = connection.get_execution_options().get("hanaper_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

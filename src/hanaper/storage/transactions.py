@@ -1,0 +1,112 @@
+"""Transactions: the only place in the code base where anything is committed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from hanaper.refusal import Unavailable
+from hanaper.settings import Settings
+from hanaper.storage.engine import Database, connect, locate
+from hanaper.storage.writer import Writer
+
+Result = TypeVar("Result")
+
+
+class Storage:
+    """The database of one process.
+
+    Work is handed in as a function of the session. It may be called from any thread, and it must not keep the
+    session: what it returns is used after the transaction has ended.
+    """
+
+    def __init__(self, database: Database, engine: Engine) -> None:
+        self.database = database
+        self.engine = engine
+        self._writer = None if database.file is None else Writer(engine, lock_file(database.file))
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """The storage the settings name. No connection is made yet.
+
+        Raises:
+            Misconfigured: the database URL is not usable.
+            Unavailable: the SQLite file cannot be created.
+        """
+        database = locate(settings.database)
+        return cls(database, connect(database, pool_size=settings.database_pool_size))
+
+    def read(self, work: Callable[[Session], Result]) -> Result:
+        """Run reading work on one connection; nothing it changes is kept.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with translated(), self.engine.connect() as connection, Session(connection) as session:
+            return work(session)
+
+    def write(self, work: Callable[[Session], Result]) -> Result:
+        """Run work in one transaction and commit it. When this returns, the change is on disk.
+
+        Raises:
+            Unavailable: the database does not answer, or the writers' queue was too long.
+            Exception: what the work raised, after a rollback.
+        """
+        with translated():
+            if self._writer is not None:
+                return self._writer.run(work)
+            with self.engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
+                result = work(session)
+                session.flush()
+            return result
+
+    def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        self.read(lambda session: session.execute(text("SELECT 1")))
+
+    def close(self) -> None:
+        """Finish queued writes and close all connections."""
+        if self._writer is not None:
+            self._writer.close()
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def lock_file(database_file: Path) -> Path:
+    """The file by which the writing processes of one machine take turns."""
+    return database_file.with_name(database_file.name + ".lock")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Name the driver's errors that mean "not now", so that no layer above has to know the driver."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise Unavailable("no database connection became free in time") from error
+    except (OperationalError, InterfaceError, InternalError) as error:
+        raise Unavailable(f"the database does not answer ({reason(error)})") from error
+    except DatabaseError as error:
+        if type(error) is DatabaseError or error.connection_invalidated:
+            raise Unavailable(f"the database does not answer ({reason(error)})") from error
+        raise
+
+
+def reason(error: DBAPIError) -> str:
+    """What the driver says, first line only: further lines of PostgreSQL's may quote a row."""
+    text = str(error.orig).strip()
+    return text.splitlines()[0] if text else type(error.orig).__name__

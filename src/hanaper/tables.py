@@ -1,0 +1,12 @@
+"""All tables, for Alembic and for tests."""
+
+from hanaper.access import models as access
+from hanaper.issuing import models as issuing
+from hanaper.keystore import models as keystore
+from hanaper.licenses import models as licenses
+from hanaper.products import models as products
+from hanaper.storage.base import Base
+
+MODULES = (keystore, access, products, licenses, issuing)
+
+metadata = Base.metadata

@@ -1,0 +1,47 @@
+"""From what went wrong to an answer: the one table."""
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from hanaper import log
+from hanaper.protocol import codes
+from hanaper.refusal import Refusal, Unavailable
+from hanaper.signing.service import SigningService
+from hanaper.web.responses import SignedResponse
+
+RETRY_AFTER_S = "5"
+
+_OF_ROUTING = {404: codes.UNKNOWN_ENDPOINT, 405: codes.METHOD_NOT_ALLOWED}
+_logger = log.get(__name__)
+
+
+def refusal_for(error: Exception) -> Refusal:
+    """What a caller is told.
+
+    Refusals speak for themselves. Everything that nobody foresaw is 1706, and the details stay in the log.
+    """
+    match error:
+        case Refusal():
+            return error
+        case HTTPException() if error.status_code in _OF_ROUTING:
+            return Refusal(_OF_ROUTING[error.status_code], headers=dict(error.headers or {}))
+        case Unavailable():
+            _logger.error("unavailable", reason=str(error))
+            return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_S})
+    _logger.error("internal error", where=log.where(error))
+    return Refusal(codes.INTERNAL_ERROR)
+
+
+def failure_response(error: Exception, signing: SigningService) -> Response:
+    """The signed answer to a failure.
+
+    Where signing itself is what fails, the status goes out with an empty body: an unsigned answer would be worse
+    than none.
+    """
+    refusal = refusal_for(error)
+    try:
+        answer = signing.answer(refusal.code, refusal.payload, product_key_id=refusal.product_key_id)
+    except Exception as signing_error:  # noqa: BLE001 -- whatever it is, the caller gets an answer
+        _logger.critical("an answer could not be signed", where=log.where(signing_error))
+        return Response(status_code=500)
+    return SignedResponse(answer, refusal.headers)

@@ -1,0 +1,61 @@
+"""The outermost layer: request ids, the access log, and an answer to whatever escapes."""
+
+from time import perf_counter
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hanaper import log
+from hanaper.signing.service import SigningService
+from hanaper.web.failures import failure_response
+
+_QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_LONGEST_LOGGED_PATH = 200
+_logger = log.get(__name__)
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, signing: SigningService) -> None:
+        self._app = app
+        self._signing = signing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; connections of other kinds pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+        request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["Cache-Control"] = "no-store"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except Exception as error:
+                if status:
+                    raise  # The answer has begun; all that is left is to cut the connection.
+                await failure_response(error, self._signing)(scope, receive, send_with_headers)
+            if scope["path"] not in _QUIET_PATHS:
+                # The path without the query string, which may hold an API key.
+                _logger.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"][:_LONGEST_LOGGED_PATH],
+                    status=status,
+                    ms=round((perf_counter() - began) * 1000, 2),
+                )

@@ -1,0 +1,53 @@
+"""The parameters of a request, and who sends them (protocol.md 2.1)."""
+
+from starlette.requests import Request
+
+from hanaper.access.authenticate import Credentials
+from hanaper.settings import Settings
+from hanaper.web.body import Parameters, parse_urlencoded, read_body
+from hanaper.web.client_address import client_address
+
+_BLANKS = " \t\r\n\v\f"
+_IDENTIFIERS = ("identifier", "hardwareId", "hardware_id", "domain", "hwid", "server_domain")
+
+
+async def read_parameters(request: Request, settings: Settings) -> Parameters:
+    """The query string of a GET, the body of anything else; text trimmed, empty text dropped.
+
+    The query string of a POST is not looked at: what stands there ends up in the logs of every proxy on the way.
+
+    Raises:
+        Refusal: 1702, 1703, 1704.
+    """
+    if request.method == "GET":
+        raw = parse_urlencoded(request.scope["query_string"])
+    else:
+        raw = await read_body(request, settings.max_body_bytes)
+    return clean(raw)
+
+
+def clean(raw: Parameters) -> Parameters:
+    """Trim blanks around text, and drop what is empty or null: it counts as absent (protocol.md 4.1)."""
+    trimmed = {name: value.strip(_BLANKS) if isinstance(value, str) else value for name, value in raw.items()}
+    return {name: value for name, value in trimmed.items() if value is not None and value != ""}
+
+
+def credentials(request: Request, parameters: Parameters, settings: Settings) -> Credentials:
+    """What a request says of its sender.
+
+    The API key comes from `Authorization: Bearer`, else from the parameters, else from `X-API-Key`. The first that
+    is there counts, also when it is wrong.
+    """
+    bearer = None
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        bearer = token.strip(_BLANKS)
+    presented = bearer or parameters.get("api_key") or request.headers.get("x-api-key", "").strip(_BLANKS)
+    named = next((parameters[name] for name in _IDENTIFIERS if name in parameters), None)
+    peer = request.client.host if request.client is not None else None
+    return Credentials(
+        # A key that is no text (a JSON number, say) is a wrong key, not a missing one.
+        api_key=presented if isinstance(presented, str) else "not text",
+        address=client_address(peer, request.headers.getlist("x-forwarded-for"), settings.trusted_proxies),
+        identifier=named if isinstance(named, str) and named.isprintable() else None,
+    )

@@ -1,0 +1,33 @@
+"""What every endpoint needs, made once per process by `create_app`."""
+
+from dataclasses import dataclass
+
+from hanaper.clock import Clock
+from hanaper.keystore.keys import Keystore
+from hanaper.settings import Settings
+from hanaper.signing.service import SigningService
+from hanaper.storage.transactions import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The floors of the application, wired.
+
+    Attributes:
+        settings: as read at the start.
+        clock: the time of day.
+        storage: the database.
+        keystore: private keys at rest.
+        signing: signs every answer.
+        pepper: keys the digests of API keys. Secret.
+    """
+
+    settings: Settings
+    clock: Clock
+    storage: Storage
+    keystore: Keystore
+    signing: SigningService
+    pepper: bytes
+
+    def __repr__(self) -> str:
+        return "Services()"
