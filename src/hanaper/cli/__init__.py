@@ -1,0 +1,1 @@
+"""The `hanaper` command, one file per command family."""

@@ -1,0 +1,146 @@
+"""`hanaper key`: the register of license keys."""
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+
+from hanaper.cli.options import AsJson, DataDir, opened, reference
+from hanaper.cli.output import note, print_row, print_rows
+from hanaper.cli.progress import progress
+from hanaper.cli.records import Format, RecordWriter, open_output
+from hanaper.clock import iso_z
+from hanaper.licenses import store
+from hanaper.licenses.create import create
+from hanaper.licenses.key_formats import UuidFormat
+from hanaper.licenses.models import LicenseKey
+from hanaper.products import store as products
+from hanaper.refusal import Invalid
+from hanaper.storage.session import Session
+
+app = typer.Typer(help="The register of license keys.", no_args_is_help=True)
+
+OfProduct: TypeAlias = Annotated[str | None, typer.Option("--product", help="Only of this product.")]
+OfStatus: TypeAlias = Annotated[
+    Literal["available", "assigned", "reserved", "blocked"] | None,
+    typer.Option("--status", help="Only in this status."),
+]
+
+
+@app.command("list")
+def list_keys(
+    product: OfProduct = None,
+    status: OfStatus = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most; `key export` has no limit.")] = 50,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List license keys, oldest first."""
+    with opened(data_dir) as services:
+
+        def look(session: Session) -> list[dict[str, object]]:
+            pages = store.pages(
+                session, product_id=_product_id(session, product), status=status, page_size=min(limit, 1000)
+            )
+            return [_row(key) for key in islice((key for page in pages for key in page), limit)]
+
+        print_rows(
+            services.storage.read(look),
+            ("id", "license_key", "product_id", "status", "activation_limit", "validity", "owner_email", "created_at"),
+            as_json=as_json,
+            empty="There are no license keys yet.",
+        )
+
+
+@app.command("new")
+def new(
+    product: Annotated[str, typer.Option(help="Id, UUID or slug of the product.")],
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the license key from standard input; else a random UUID is drawn.")
+    ] = False,
+    activation_limit: Annotated[int, typer.Option(help="0 is unlimited.")] = 0,
+    validity: Annotated[int, typer.Option(help="Days; 0 is for ever.")] = 0,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Enter one license key by hand, without a generator."""
+    license_key = sys.stdin.readline().strip() if stdin else UuidFormat().draw(1)[0]
+    with opened(data_dir) as services:
+        services.storage.write(
+            lambda session: create(
+                session,
+                license_key,
+                reference(product),
+                activation_limit=activation_limit,
+                validity=validity,
+                now=services.clock(),
+            )
+        )
+        print_row({"license_key": license_key, "status": "available"}, as_json=as_json)
+
+
+@app.command("export")
+def export(
+    form: Annotated[Format, typer.Option("--format", help="csv or jsonl, one JSON object a line.")] = "csv",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A new file.", show_default="standard output")
+    ] = None,
+    product: OfProduct = None,
+    status: OfStatus = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write all license keys out, oldest first."""
+    with opened(data_dir) as services, open_output(output) as stream:
+
+        def write(session: Session) -> int:
+            product_id = _product_id(session, product)
+            writer = RecordWriter(stream, form, list(FIELDS))
+            written = 0
+            total = store.count(session, product_id=product_id, status=status)
+            with progress("Exporting", total, shown=output is not None) as advance:
+                for page in store.pages(session, product_id=product_id, status=status):
+                    for key in page:
+                        writer.write(_row(key))
+                    written += len(page)
+                    advance(len(page))
+            return written
+
+        written = services.storage.read(write)
+    note(f"{written:,} license keys written")
+
+
+FIELDS = (
+    "id",
+    "license_key",
+    "product_id",
+    "generator_id",
+    "batch_id",
+    "status",
+    "owner_name",
+    "owner_email",
+    "activation_limit",
+    "validity",
+    "assigned_at",
+    "source",
+    "created_at",
+    "updated_at",
+)
+
+
+def _row(key: LicenseKey) -> dict[str, object]:
+    row: dict[str, object] = {name: getattr(key, name) for name in FIELDS}
+    for name in ("assigned_at", "created_at", "updated_at"):
+        moment = getattr(key, name)
+        row[name] = None if moment is None else iso_z(moment)
+    return row
+
+
+def _product_id(session: Session, product: str | None) -> int | None:
+    if product is None:
+        return None
+    found = products.find(session, reference(product))
+    if found is None:
+        raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
+    return found.id

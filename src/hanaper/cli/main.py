@@ -1,0 +1,76 @@
+"""The `hanaper` command."""
+
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from hanaper import __version__
+from hanaper.cli import (
+    api_key,
+    block_list,
+    db,
+    demo,
+    generate,
+    generator,
+    init,
+    key,
+    product,
+    public_key,
+    serve,
+    verify,
+)
+from hanaper.cli.output import note
+from hanaper.refusal import Fault, Refusal
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="hanaper",
+    help="A self-hosted license server that signs every answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("init")(init.init)
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("generate")(generate.generate_keys)
+app.command("verify")(verify.verify)
+app.command("public-key")(public_key.public_key)
+app.add_typer(db.app, name="db")
+app.add_typer(product.app, name="product")
+app.add_typer(generator.app, name="generator")
+app.add_typer(api_key.app, name="api-key")
+app.add_typer(key.app, name="key")
+app.add_typer(block_list.app, name="block-list")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hanaper {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A self-hosted license server that signs every answer."""
+
+
+def main() -> NoReturn:
+    """Run a command. A foreseeable fault ends in one line and an exit status, never in a traceback."""
+    try:
+        app()
+    except Fault as fault:
+        note(f"hanaper: {fault}")
+        sys.exit(fault.exit_status)
+    except Refusal as refusal:
+        note(f"hanaper: refused with {refusal.code.number} {refusal.code.message}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(0)

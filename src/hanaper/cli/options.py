@@ -1,0 +1,71 @@
+"""Options that several commands share, and what they turn into."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+from pydantic import ValidationError
+
+from hanaper import log
+from hanaper.app import open_services
+from hanaper.refusal import Misconfigured
+from hanaper.settings import Settings, describe
+from hanaper.web.services import Services
+
+DataDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the data.", envvar="HANAPER_DATA_DIR", show_default="./data"),
+]
+# The largest id that a database can hold has one digit more.
+_MOST_ID_DIGITS = 18
+
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Expires: TypeAlias = Annotated[
+    datetime | None,
+    typer.Option("--expires", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it ends, in UTC."),
+]
+
+
+def load_settings(data_dir: Path | None) -> Settings:
+    """The settings, with --data-dir laid over the environment. Processes started from here inherit it.
+
+    Raises:
+        Misconfigured: a setting is not allowed; the text names the variable.
+    """
+    if data_dir is not None:
+        os.environ["HANAPER_DATA_DIR"] = str(data_dir.expanduser().absolute())
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        raise Misconfigured(describe(error)) from error
+    log.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+@contextmanager
+def opened(data_dir: Path | None) -> Iterator[Services]:
+    """The services of an installation, for the length of a command.
+
+    Raises:
+        Misconfigured: see `open_services`.
+        Unavailable: the database does not answer.
+    """
+    services = open_services(load_settings(data_dir))
+    try:
+        yield services
+    finally:
+        services.storage.close()
+
+
+def reference(text: str) -> int | str:
+    """An id (digits) or a UUID or slug (anything else) that somebody typed."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_ID_DIGITS else text
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """A moment somebody typed, in UTC."""
+    return None if moment is None else moment.replace(tzinfo=UTC)

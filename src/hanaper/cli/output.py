@@ -1,0 +1,60 @@
+"""What commands print: tables for people, JSON for scripts."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def print_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
+    """Print rows.
+
+    Args:
+        rows: all fields of each row; JSON shows them all.
+        columns: those that the table shows.
+        empty: what people read where there is no row.
+    """
+    if as_json:
+        print_json(list(rows))
+    elif not rows:
+        print(empty)
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for row in rows:
+            table.add_row(*[_cell(row[column]) for column in columns])
+        Console().print(table)
+
+
+def print_row(row: Mapping[str, object], *, as_json: bool) -> None:
+    """Print one row, a line for each field."""
+    if as_json:
+        print_json(row)
+        return
+    width = max(len(name) for name in row)
+    for name, value in row.items():
+        print(f"{name.replace('_', ' '):<{width}}  {_cell(value)}")
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    print(text, file=sys.stderr)
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(str(item) for item in value) or "-"
+    return str(value)

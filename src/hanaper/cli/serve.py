@@ -1,0 +1,116 @@
+"""`hanaper serve`: the server."""
+
+import os
+import signal
+import socket
+from ipaddress import ip_address
+from typing import Annotated
+
+import typer
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from hanaper import log
+from hanaper.access import store as access
+from hanaper.app import create_app, open_services
+from hanaper.cli.options import DataDir, load_settings
+from hanaper.refusal import Misconfigured, Unavailable
+from hanaper.settings import Settings
+from hanaper.storage import migrate
+from hanaper.storage.transactions import Storage
+from hanaper.web.services import Services
+
+DRAIN_S = 15
+KEEP_ALIVE_S = 5
+_logger = log.get(__name__)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.", show_default="8000")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes.", show_default="1")] = None,
+    migrate_first: Annotated[bool, typer.Option("--migrate", help="Bring the schema up to date first.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Start the server. Everything is checked before the port opens; SIGTERM finishes what is under way."""
+    given = {"host": host, "port": port, "workers": workers}
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"HANAPER_{name.upper()}"] = str(value)
+    settings = load_settings(data_dir)
+    if migrate_first:
+        with Storage.open(settings) as storage:
+            migrate.upgrade(storage)
+    services = open_services(settings)
+    _warn_of_demo(services)
+    listener = _listen(settings)
+    _logger.info("serving", url=_url(listener), workers=settings.workers, database=services.storage.database.shown)
+    if settings.workers == 1:
+        # uvicorn finishes what is under way and then raises the signal again, for whoever was there before it. With
+        # nobody there the process would end as killed; like this it ends well.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(_config(create_app(services), settings)).run(sockets=[listener])
+    else:
+        # Each worker opens its own services; these have only been a check.
+        services.storage.close()
+        config = _config("hanaper.app:from_environment", settings)
+        Multiprocess(config, sockets=[listener]).run()
+    _logger.info("stopped")
+
+
+def _config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # an application, or the name of a function that makes one
+        factory=isinstance(app, str),
+        workers=settings.workers,
+        log_config=None,
+        log_level=settings.log_level,
+        access_log=False,
+        # web/client_address.py reads X-Forwarded-For, by stricter rules.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except socket.gaierror as error:
+        raise Misconfigured(f"{settings.host!r} is no address of this machine: choose another by --host") from error
+    except OSError as error:
+        raise Unavailable(
+            f"port {settings.port} on {settings.host} cannot be opened ({error.strerror}): "
+            "stop what listens there, or choose another by --port"
+        ) from error
+    listener.listen(2048)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _warn_of_demo(services: Services) -> None:
+    rows = services.storage.read(access.api_keys)
+    if any(row.kind == "demo" and row.status == "active" for row in rows) and not _is_loopback(services.settings.host):
+        _logger.warning(
+            "this installation has demo data: anybody who reaches it can generate keys of the demo product",
+            cure="hanaper api-key revoke, or a data folder made without --demo",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,122 @@
+"""Fixtures: real databases, both kinds, and a real server in front of them.
+
+An installation with demo data is made once per kind of database; each test gets a copy of its own.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.api import Api, serving
+from tests.support.postgresql import PostgresqlServer, running_server
+
+from hanaper.app import create_app, open_services
+from hanaper.clock import utc_now
+from hanaper.install import Installed, install
+from hanaper.settings import Settings
+from hanaper.web.services import Services
+
+SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings of whoever runs the tests stay out of them."""
+    for name in os.environ:
+        if name.startswith("HANAPER_") and not name.startswith("HANAPER_TEST_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlServer]:
+    with running_server(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Installation:
+    """An installation with demo data."""
+
+    settings: Settings
+    installed: Installed
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "data"
+    install(Settings(data_dir=folder), demo=True, now=utc_now())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(
+    postgresql_server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("template") / "data"
+    name = postgresql_server.create_database()
+    install(Settings(data_dir=folder, database_url=postgresql_server.url(name)), demo=True, now=utc_now())
+    return name, folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a schema."""
+    if database_kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture
+def installation(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """A copy of the installation with demo data, on the database the test runs for."""
+    folder = tmp_path / "data"
+    if database_kind == "sqlite":
+        shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
+        settings = Settings(data_dir=folder)
+        yield Installation(settings, install(settings, demo=True, now=utc_now()))
+        return
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    template, template_folder = request.getfixturevalue("postgresql_template")
+    shutil.copytree(template_folder, folder)
+    name = server.create_database(template)
+    settings = Settings(data_dir=folder, database_url=server.url(name))
+    yield Installation(settings, install(settings, demo=True, now=utc_now()))
+    server.drop_database(name)
+
+
+@pytest.fixture
+def services(installation: Installation) -> Iterator[Services]:
+    opened = open_services(installation.settings)
+    yield opened
+    opened.storage.close()
+
+
+@pytest.fixture
+def api(installation: Installation, services: Services) -> Iterator[Api]:
+    """A running server with demo data, and a client that checks every answer."""
+    with serving(create_app(services)) as base_url:
+        client = client_of(base_url, installation.installed)
+        yield client
+        client.http.close()
+
+
+def client_of(base_url: str, installed: Installed) -> Api:
+    assert installed.product_public_key is not None
+    return Api(
+        base_url,
+        global_pem=installed.global_public_key.read_text(),
+        product_pem=installed.product_public_key.read_text(),
+    )

@@ -1,0 +1,106 @@
+"""A client that takes no answer on trust."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from hanaper.protocol import envelope
+from hanaper.signing.verifier import Verifier
+
+Encoding = Literal["form", "multipart", "json"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer whose envelope has been checked."""
+
+    http: httpx.Response
+    status: int
+    payload: dict[str, Any]
+    signed_by: str
+
+    @property
+    def code(self) -> int | str:
+        code: int | str = self.payload["code"]
+        return code
+
+    @property
+    def errors(self) -> dict[str, list[str]]:
+        errors: dict[str, list[str]] = self.payload["errors"]
+        return errors
+
+
+class Api:
+    """Talks HTTP to a running server."""
+
+    def __init__(self, base_url: str, *, global_pem: str, product_pem: str) -> None:
+        self.base_url = base_url
+        self._verifiers = {
+            "global": Verifier.from_pem(global_pem.encode()),
+            "product": Verifier.from_pem(product_pem.encode()),
+        }
+        self.http = httpx.Client(base_url=base_url, timeout=60, trust_env=False)
+
+    def post(
+        self,
+        path: str,
+        fields: dict[str, Any],
+        *,
+        encoding: Encoding = "form",
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """POST fields in one of the three encodings; check the answer."""
+        match encoding:
+            case "form":
+                return self.check(self.http.post(path, data=fields, headers=headers))
+            case "multipart":
+                files = {name: (None, str(value)) for name, value in fields.items()}
+                return self.check(self.http.post(path, files=files, headers=headers))
+        return self.check(self.http.post(path, json=fields, headers=headers))
+
+    def get(self, path: str, query: dict[str, Any] | None = None, *, headers: dict[str, str] | None = None) -> Answer:
+        """GET; check the answer."""
+        return self.check(self.http.get(path, params=query or {}, headers=headers))
+
+    def check(self, response: httpx.Response) -> Answer:
+        """Check everything that holds for every answer (protocol.md 1)."""
+        assert response.headers["content-type"] == "application/json"
+        assert response.headers["cache-control"] == "no-store"
+        outer = response.json()
+        assert list(outer) == ["response", "response_base64", "private_key_used", "signature"]
+        received = envelope.decode(response.content)
+        assert self._verifiers[outer["private_key_used"]].accepts_envelope(received), "the signature does not verify"
+        payload = json.loads(base64.b64decode(outer["response_base64"]))
+        assert payload == outer["response"]
+        assert list(payload)[:2] == ["code", "message"]
+        assert list(payload)[-1] == "timestamp"
+        assert abs(payload["timestamp"] - time.time()) < 300
+        return Answer(response, response.status_code, payload, outer["private_key_used"])
+
+
+@contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """Serve an application on a free port, from a thread of this process; yields its base URL."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False)
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server stopped at once"
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
