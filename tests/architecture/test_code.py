@@ -1,0 +1,68 @@
+"""Rules about the code itself. A rule without a test decays."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+from importlinter import cli
+
+from hanaper import api
+from hanaper.access import abilities
+
+ROOT = Path(__file__).parents[2]
+TRANSACTIONAL = {"commit", "begin", "begin_nested", "rollback"}
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def test_imports_keep_the_contracts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    status = cli.lint_imports(config_filename="pyproject.toml", no_cache=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["util", "utils", "common", "core", "helpers", "misc"])
+def test_no_file_has_a_name_that_says_nothing(name: str) -> None:
+    found = [path for path in ROOT.glob("src/**/*") if path.stem == name]
+    assert found == []
+
+
+def test_only_the_storage_package_begins_or_commits_a_transaction() -> None:
+    offenders = []
+    for path in SOURCES:
+        if "storage" in path.parts:
+            continue
+        offenders += [
+            f"{path.relative_to(ROOT)}:{node.lineno} .{node.func.attr}"
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TRANSACTIONAL
+        ]
+    assert offenders == []
+
+
+def test_sql_is_never_built_from_strings() -> None:
+    """Bound parameters only: `text()` takes literals, and nothing calls the driver outside the storage package."""
+    offenders = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            outside = called == "exec_driver_sql" and "storage" not in path.parts
+            built = called in {"text", "exec_driver_sql"} and node.args and isinstance(node.args[0], ast.JoinedStr)
+            if outside or built:
+                offenders.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    # An index expression and CHECK constraints are built from names in the code, in storage/base.py, not by text().
+    assert offenders == []
+
+
+def test_every_endpoint_is_an_ability_and_the_other_way_round() -> None:
+    paths = {route.path.lstrip("/") for router in api.ROUTERS for route in router.routes if isinstance(route, APIRoute)}
+    assert paths == set(abilities.ENDPOINTS)
+
+
+def test_every_endpoint_is_declared_by_the_one_way_that_authenticates() -> None:
+    for router in api.ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            assert route.endpoint.__module__ == "hanaper.web.endpoint"
