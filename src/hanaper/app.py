@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 
 from hanaper import __version__, api, clock, log
 from hanaper.issuing import custom, rules
@@ -14,6 +15,7 @@ from hanaper.signing.service import SigningService
 from hanaper.storage.migrate import require_current
 from hanaper.storage.transactions import Storage
 from hanaper.web import health
+from hanaper.web.failures import failure_response
 from hanaper.web.middleware import Edge
 from hanaper.web.services import Services
 
@@ -62,6 +64,8 @@ def create_app(services: Services) -> FastAPI:
             app.include_router(router, prefix=base_path)
     app.include_router(health.router)
     app.add_middleware(Edge, signing=services.signing)
+    # The framework's own answers, to unknown paths and wrong methods, become signed ones too.
+    app.add_exception_handler(HTTPException, lambda _, error: failure_response(error, services.signing))
     _warn_of_missing_functions(services.storage)
     return app
 

@@ -61,23 +61,30 @@ def where(error: BaseException) -> list[str]:
     license keys.
     """
     lines: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None:
-        lines.append(f"{type(seen).__module__}.{type(seen).__qualname__}")
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:  # `raise ... from` can close the chain to a ring.
+        seen.add(id(link))
+        lines.append(f"{type(link).__module__}.{type(link).__qualname__}")
         lines.extend(
-            f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(seen.__traceback__)
+            f"  {frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(link.__traceback__)
         )
-        seen = seen.__cause__ or seen.__context__
+        link = link.__cause__ or link.__context__
     return lines
 
 
 def _without_exception_text(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """What other libraries log with `exc_info` is reduced to `where`, for the same reason."""
+    """What is logged with `exc_info` is reduced to `where`, an exception in a field to its type: the same reason."""
     information = event.pop("exc_info", None)
+    if information is True:
+        information = sys.exc_info()
+    if isinstance(information, tuple):
+        information = information[1]
     if isinstance(information, BaseException):
         event["where"] = where(information)
-    elif isinstance(information, tuple) and information[1] is not None:
-        event["where"] = where(information[1])
+    for name, value in event.items():
+        if isinstance(value, BaseException):
+            event[name] = type(value).__qualname__
     return event

@@ -1,5 +1,6 @@
 """Settings, from the environment. docs/settings.md is checked against this file by a test."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,6 +27,10 @@ class Settings(BaseSettings):
         default="",
         description="`postgresql://user:password@host/name`, or `sqlite:////absolute/path.db`. "
         "Empty: SQLite, `hanaper.db` in the data folder.",
+    )
+    database_password_file: Path | None = Field(
+        default=None,
+        description="Secret file with the password for PostgreSQL, so that HANAPER_DATABASE_URL need not hold it.",
     )
     database_pool_size: int = Field(
         default=16, ge=1, le=200, description="Connections a serving process keeps to the database at most."
@@ -58,6 +63,12 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = Field(
         default="json", description="`json`: one object a line; `text`: for reading along."
     )
+
+    @field_validator("rsa_bits", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        """An environment variable is text, and `Literal` takes no text for a number."""
+        return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{4}", value) else value
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

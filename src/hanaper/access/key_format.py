@@ -66,7 +66,7 @@ def imported(secret: str) -> str:
         if not _UUID4.fullmatch(found):
             raise Invalid("of UUIDs only random ones (version 4) are imported: make a new key instead")
         return found
-    bits = len(found) * math.log2(len(set(found)))
+    bits = len(found) * math.log2(len(set(found)) or 1)
     if len(found) < _LEAST_IMPORTED_CHARACTERS or bits < _LEAST_IMPORTED_BITS:
         raise Invalid(
             f"this key can be guessed: {len(found)} characters, at most {bits:.0f} bits; "

@@ -9,7 +9,7 @@ import typer
 
 from hanaper.access import abilities, manage, store
 from hanaper.access.models import ApiKey
-from hanaper.cli.options import AsJson, DataDir, Expires, in_utc, opened, reference
+from hanaper.cli.options import LARGEST_ID, AsJson, DataDir, Expires, in_utc, opened, reference
 from hanaper.cli.output import note, print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.products import store as products
@@ -96,7 +96,7 @@ def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command("revoke")
 def revoke(
-    api_key_id: Annotated[int, typer.Argument(help="Its id, see `hanaper api-key list`.")],
+    api_key_id: Annotated[int, typer.Argument(max=LARGEST_ID, help="Its id, see `hanaper api-key list`.")],
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:

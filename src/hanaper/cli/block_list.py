@@ -6,7 +6,7 @@ import typer
 
 from hanaper.access import manage, store
 from hanaper.access.models import BlockedEntry
-from hanaper.cli.options import AsJson, DataDir, Expires, in_utc, opened
+from hanaper.cli.options import LARGEST_ID, AsJson, DataDir, Expires, in_utc, opened
 from hanaper.cli.output import print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.refusal import Invalid
@@ -50,7 +50,8 @@ def list_entries(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command("remove")
 def remove(
-    entry_id: Annotated[int, typer.Argument(help="Its id, see `hanaper block-list list`.")], data_dir: DataDir = None
+    entry_id: Annotated[int, typer.Argument(max=LARGEST_ID, help="Its id, see `hanaper block-list list`.")],
+    data_dir: DataDir = None,
 ) -> None:
     """Take an entry off the list."""
     with opened(data_dir) as services:

@@ -121,9 +121,12 @@ def _free_port() -> int:
 
 
 def _next_steps() -> None:
-    command = "hanaper" if shutil.which("hanaper") else str(Path(sys.executable).with_name("hanaper"))
+    command = sys.argv[0] if Path(sys.argv[0]).name == "hanaper" else f"{sys.executable} -m hanaper"
     print("Next steps")
-    print(f"   {command} init --data-dir data --demo     the same, to keep")
-    print(f"   {command} serve --data-dir data           on http://127.0.0.1:8000")
-    print(f"   {command} --help                          products, generators, API keys")
-    print("   README.md                            curl, Python and Docker")
+    for arguments, meaning in (
+        ("init --demo --data-dir data", "the same installation, to keep"),
+        ("serve --data-dir data", "on http://127.0.0.1:8000"),
+        ("--help", "products, generators, API keys"),
+    ):
+        print(f"   {command} {arguments:<28} {meaning}")
+    print("   README.md: curl, Python and Docker")

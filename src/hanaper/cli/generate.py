@@ -13,7 +13,8 @@ from hanaper.cli.output import note
 from hanaper.cli.progress import progress
 from hanaper.cli.records import RecordWriter, open_output
 from hanaper.issuing.generate import Order, generate
-from hanaper.refusal import Invalid
+from hanaper.licenses.rules import LONGEST_VALIDITY_DAYS, MOST_ACTIVATIONS
+from hanaper.refusal import Invalid, Refusal
 
 KEYS_PER_BATCH = 1000
 MOST_KEYS = 100_000_000
@@ -29,8 +30,12 @@ def generate_keys(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="A new file.", show_default="standard output")
     ] = None,
-    activation_limit: Annotated[int | None, typer.Option(min=0, help="Instead of the generator's.")] = None,
-    validity: Annotated[int | None, typer.Option(min=0, help="Days, instead of the generator's.")] = None,
+    activation_limit: Annotated[
+        int | None, typer.Option(min=0, max=MOST_ACTIVATIONS, help="Instead of the generator's.")
+    ] = None,
+    validity: Annotated[
+        int | None, typer.Option(min=0, max=LONGEST_VALIDITY_DAYS, help="Days, instead of the generator's.")
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Generate license keys. They are stored and signed in batches of 1,000, and written as they are stored."""
@@ -60,6 +65,10 @@ def generate_keys(
                         writer.flush()
                     done += part
                     advance(part)
+        except Refusal:
+            if not done and output is not None and str(output) != "-":
+                output.unlink()  # Else the same command, its cause mended, would find the file there.
+            raise
         finally:
             if done < quantity and done:
                 note(f"hanaper: stopped after {done:,} of {quantity:,} license keys; those are stored and written")

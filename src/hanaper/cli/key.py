@@ -66,7 +66,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Enter one license key by hand, without a generator."""
-    license_key = sys.stdin.readline().strip() if stdin else UuidFormat().draw(1)[0]
+    license_key = _read_license_key() if stdin else UuidFormat().draw(1)[0]
     with opened(data_dir) as services:
         services.storage.write(
             lambda session: create(
@@ -135,6 +135,13 @@ def _row(key: LicenseKey) -> dict[str, object]:
         moment = getattr(key, name)
         row[name] = None if moment is None else iso_z(moment)
     return row
+
+
+def _read_license_key() -> str:
+    try:
+        return sys.stdin.readline().strip()
+    except UnicodeDecodeError as error:
+        raise Invalid("the license key on standard input is not text") from error
 
 
 def _product_id(session: Session, product: str | None) -> int | None:

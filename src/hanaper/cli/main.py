@@ -5,7 +5,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from hanaper import __version__
+from hanaper import __version__, log
 from hanaper.cli import (
     api_key,
     block_list,
@@ -23,6 +23,7 @@ from hanaper.cli import (
 from hanaper.cli.output import note
 from hanaper.refusal import Fault, Refusal
 
+EXIT_BUG = 70  # EX_SOFTWARE
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -73,4 +74,8 @@ def main() -> NoReturn:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 -- a bug: told without its text, which may quote a license key
+        note("hanaper: internal error; please report it with these lines:")
+        note("\n".join(log.where(error)))
+        sys.exit(EXIT_BUG)
     sys.exit(0)

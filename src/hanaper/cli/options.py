@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hanaper import log
 from hanaper.app import open_services
-from hanaper.refusal import Misconfigured
+from hanaper.refusal import Invalid, Misconfigured
 from hanaper.settings import Settings, describe
 from hanaper.web.services import Services
 
@@ -20,7 +20,8 @@ DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the data.", envvar="HANAPER_DATA_DIR", show_default="./data"),
 ]
-# The largest id that a database can hold has one digit more.
+LARGEST_ID = 2**63 - 1
+# The largest id has one digit more.
 _MOST_ID_DIGITS = 18
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -30,8 +31,11 @@ Expires: TypeAlias = Annotated[
 ]
 
 
-def load_settings(data_dir: Path | None) -> Settings:
+def load_settings(data_dir: Path | None, *, serving: bool = False) -> Settings:
     """The settings, with --data-dir laid over the environment. Processes started from here inherit it.
+
+    Args:
+        serving: log as the settings say. Other commands only warn, in plain text.
 
     Raises:
         Misconfigured: a setting is not allowed; the text names the variable.
@@ -42,7 +46,10 @@ def load_settings(data_dir: Path | None) -> Settings:
         settings = Settings()
     except ValidationError as error:
         raise Misconfigured(describe(error)) from error
-    log.configure(settings.log_level, settings.log_format)
+    if serving:
+        log.configure(settings.log_level, settings.log_format)
+    else:
+        log.configure("warning", "text")
     return settings
 
 
@@ -62,7 +69,13 @@ def opened(data_dir: Path | None) -> Iterator[Services]:
 
 
 def reference(text: str) -> int | str:
-    """An id (digits) or a UUID or slug (anything else) that somebody typed."""
+    """An id (digits) or a UUID or slug (anything else) that somebody typed.
+
+    Raises:
+        Invalid: it is none of them, and no database could be asked for it.
+    """
+    if not text.isprintable():
+        raise Invalid("an id, a UUID or a slug has printable characters only")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_ID_DIGITS else text
 
 

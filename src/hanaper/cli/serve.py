@@ -39,7 +39,7 @@ def serve(
     for name, value in given.items():
         if value is not None:
             os.environ[f"HANAPER_{name.upper()}"] = str(value)
-    settings = load_settings(data_dir)
+    settings = load_settings(data_dir, serving=True)
     if migrate_first:
         with Storage.open(settings) as storage:
             migrate.upgrade(storage)
@@ -48,11 +48,16 @@ def serve(
     listener = _listen(settings)
     _logger.info("serving", url=_url(listener), workers=settings.workers, database=services.storage.database.shown)
     if settings.workers == 1:
-        # uvicorn finishes what is under way and then raises the signal again, for whoever was there before it. With
-        # nobody there the process would end as killed; like this it ends well.
+        server = uvicorn.Server(_config(create_app(services), settings))
+
+        def stop(*_: object) -> None:
+            server.should_exit = True
+
+        # For a signal that comes before uvicorn listens to them. It finishes what is under way and then raises the
+        # signal again, for whoever was there before it: with nobody there the process would end as killed.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        uvicorn.Server(_config(create_app(services), settings)).run(sockets=[listener])
+            signal.signal(number, stop)
+        server.run(sockets=[listener])
     else:
         # Each worker opens its own services; these have only been a check.
         services.storage.close()

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from hanaper.licenses.rules import LONGEST_KEY
 
@@ -22,11 +23,12 @@ UUID_LENGTH = 36
 # reliability.md 3, row 14.
 LEAST_BITS = 40
 COMFORTABLE_BITS = 64
-# With more keys than this share of the key space issued, draws begin to collide often enough to be refused.
-LARGEST_SHARE = 1 / 1000
+# With more than one key in so many of the key space issued, draws begin to collide often enough to be refused.
+LEAST_SPREAD = 1000
 GUESSES_PER_SECOND = 1000
 _SECONDS_PER_DAY = 86_400
 _SECONDS_PER_YEAR = 365.25 * _SECONDS_PER_DAY
+_LARGEST_RATIO = 10**300
 
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
@@ -40,7 +42,7 @@ class Strength:
         expected_keys: how many are going to be issued.
         bits: log2 of the key space.
         collision_odds: probability that any two of the expected keys are equal when drawn (the birthday bound).
-        years_to_guess: mean time to hit one of the expected keys at 1,000 guesses a second, in years.
+        years_to_guess: mean time to hit one of the expected keys at 1,000 guesses a second, in years; capped.
     """
 
     key_space: int
@@ -54,10 +56,10 @@ class Strength:
         """Why such a generator is refused; None when it is good enough."""
         if self.bits < LEAST_BITS:
             return f"the keys could be guessed: {self.explained}. At least {LEAST_BITS} bits are needed"
-        if self.expected_keys > self.key_space * LARGEST_SHARE:
+        if self.expected_keys * LEAST_SPREAD > self.key_space:
             return (
                 f"there are not enough different keys for {self.expected_keys:,}: {self.explained}. "
-                f"At most one key in {1 / LARGEST_SHARE:,.0f} may be issued"
+                f"At most one key in {LEAST_SPREAD:,} may be issued"
             )
         return None
 
@@ -90,8 +92,8 @@ def strength(key_space: int, expected_keys: int) -> Strength:
         key_space=key_space,
         expected_keys=expected_keys,
         bits=math.log2(key_space),
-        collision_odds=-math.expm1(-expected_keys * (expected_keys - 1) / (2 * key_space)),
-        years_to_guess=key_space / expected_keys / GUESSES_PER_SECOND / _SECONDS_PER_YEAR,
+        collision_odds=-math.expm1(-_ratio(expected_keys * (expected_keys - 1), 2 * key_space)),
+        years_to_guess=_ratio(key_space, expected_keys) / GUESSES_PER_SECOND / _SECONDS_PER_YEAR,
     )
 
 
@@ -144,8 +146,13 @@ def length_fault(key_length: int) -> str | None:
     return None
 
 
+def _ratio(dividend: int, divisor: int) -> float:
+    """A quotient; a key space of hundreds of characters is beyond what a float holds, so it is capped."""
+    return dividend / divisor if dividend < divisor * _LARGEST_RATIO else float(_LARGEST_RATIO)
+
+
 def _rounded(number: int) -> str:
-    return f"{number:,}" if number < 10**9 else f"{number:.2e}"
+    return f"{number:,}" if number < 10**9 else f"{Decimal(number):.2e}"
 
 
 def _years(years: float) -> str:

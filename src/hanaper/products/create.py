@@ -42,8 +42,8 @@ def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keysto
     fault = rules.name_fault(new.name) or rules.slug_fault(slug)
     if fault is not None:
         raise Invalid(fault)
-    if "\0" in new.description:
-        raise Invalid("a description holds no NUL characters")
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in new.description):
+        raise Invalid("a description holds no NUL characters, and nothing that is not UTF-8")
     product = Product(
         uuid=str(uuid4()),
         slug=slug,

@@ -13,7 +13,9 @@ def slug_of(name: str) -> str:
     """A slug made from a name: lower case, accents dropped, hyphens for the rest; "product" where nothing is left."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii").lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_SLUG].strip("-")
-    return f"product-{slug}"[:LONGEST_SLUG] if not slug or _ONLY_DIGITS.fullmatch(slug) else slug
+    if not slug:
+        return "product"
+    return f"product-{slug}"[:LONGEST_SLUG] if _ONLY_DIGITS.fullmatch(slug) else slug
 
 
 def slug_fault(slug: str) -> str | None:

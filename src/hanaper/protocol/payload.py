@@ -32,16 +32,17 @@ def encode(payload: Payload) -> bytes:
         TypeError: a value of another type, floats included (none occurs in the protocol).
         ValueError: a string that is not Unicode text (a lone surrogate), which PHP refuses too.
     """
-    text = _ENCODER.encode(_as_php(payload))
+    plain = _as_php(payload)
+    text = _ENCODER.encode(plain)
     if "\\ud" in text:
-        json.dumps(payload, ensure_ascii=False).encode("utf-8")
+        json.dumps(plain, ensure_ascii=False).encode("utf-8")
     return _DIFFERS_FROM_PHP.sub(lambda match: _AS_PHP[match.group()], text).encode("ascii")
 
 
 def _as_php(value: JsonValue) -> JsonValue:
     if value is None or isinstance(value, str | int):
         return value
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_as_php(item) for item in value]
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):

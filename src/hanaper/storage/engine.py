@@ -28,32 +28,44 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """The URL for people: without the password and the driver."""
-        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
+        """The URL for people: without the password and the driver. libpq takes passwords as parameters, too."""
+        url = self.url.difference_update_query([name for name in self.url.query if "pass" in name])
+        return url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
 
 
-def locate(database_url: str) -> Database:
-    """Read HANAPER_DATABASE_URL.
+def locate(database_url: str, password_file: Path | None = None) -> Database:
+    """Read HANAPER_DATABASE_URL, and HANAPER_DATABASE_PASSWORD_FILE where it is set.
 
     Raises:
-        Misconfigured: no URL, or not one of a database that is supported. The text does not repeat the URL, which
-            may hold a password.
+        Misconfigured: no URL, or not one of a database that is supported; or the password cannot be had from its file.
+            The text does not repeat the URL, which may hold a password.
     """
     try:
         url = make_url(database_url)
-    except ArgumentError as error:
+        # What it makes of a password with an unescaped `@`, later texts would show as the name of the host.
+        usable = url.host is None or "@" not in url.host
+    except (ArgumentError, ValueError):  # the latter where the port is no number
+        usable = False
+    if not usable:
         raise Misconfigured(
-            "HANAPER_DATABASE_URL is not a database URL: use postgresql://user:password@host/name "
-            "or sqlite:////absolute/path.db"
-        ) from error
+            "HANAPER_DATABASE_URL is not a database URL: use postgresql://user:password@host/name, with special "
+            "characters of the password percent-encoded, or sqlite:////absolute/path.db"
+        )
     match url.get_backend_name():
         case "sqlite":
+            if password_file is not None:
+                # Most likely the URL was forgotten: then keys would go into a database nobody knows of.
+                raise Misconfigured(
+                    f"HANAPER_DATABASE_PASSWORD_FILE names {password_file}, but SQLite has no password: "
+                    "set HANAPER_DATABASE_URL to a PostgreSQL database, or leave the file out"
+                )
             if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
                 raise Misconfigured("HANAPER_DATABASE_URL names no SQLite file: use sqlite:////absolute/path.db")
             file = Path(url.database).expanduser().absolute()
             return Database(URL.create("sqlite", database=str(file)), file)
         case "postgresql" | "postgres":
-            return Database(url.set(drivername="postgresql+psycopg"), None)
+            url = url.set(drivername="postgresql+psycopg")
+            return Database(url if password_file is None else _with_password(url, password_file), None)
         case other:
             raise Misconfigured(f"HANAPER_DATABASE_URL names {other}: supported are postgresql and sqlite")
 
@@ -62,6 +74,7 @@ def connect(database: Database, *, pool_size: int) -> Engine:
     """Make the engine. Nothing is opened yet, save that a missing SQLite file is created for its owner only.
 
     Raises:
+        Misconfigured: a parameter of the database URL is not usable.
         Unavailable: the folder of the SQLite file cannot be written.
     """
     # Parameters are hidden in error texts: among them are license keys.
@@ -79,17 +92,36 @@ def connect(database: Database, *, pool_size: int) -> Engine:
         )
         sqlite.prepare(engine, module)
         return engine
-    engine = create_engine(
-        database.url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_S,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args=postgresql.CONNECT_ARGUMENTS,
-    )
+    try:
+        engine = create_engine(
+            database.url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_S,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=postgresql.CONNECT_ARGUMENTS,
+        )
+    except ArgumentError as error:
+        raise Misconfigured("HANAPER_DATABASE_URL has a parameter with a value that is not allowed there") from error
     postgresql.prepare(engine)
     return engine
+
+
+def _with_password(url: URL, file: Path) -> URL:
+    # The mode of the file is not looked at: the engine mounts one secret for users of several containers.
+    if url.password is not None:
+        raise Misconfigured(
+            f"HANAPER_DATABASE_URL holds a password and HANAPER_DATABASE_PASSWORD_FILE names {file}: use one of them"
+        )
+    try:
+        password = file.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise Misconfigured(f"the database password {file} cannot be read ({reason})") from error
+    if not password or not password.isprintable():
+        raise Misconfigured(f"the database password {file} is not one line of text: put the password there")
+    return url.set(password=password)
 
 
 def _create_private(file: Path) -> None:

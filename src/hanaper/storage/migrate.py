@@ -10,9 +10,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hanaper.refusal import Misconfigured
-from hanaper.storage.transactions import Storage, lock_file, translated
+from hanaper.storage.transactions import Storage, lock_file, reason, translated
 from hanaper.storage.writer import TurnLock
 
 
@@ -93,4 +94,13 @@ def _run(storage: Storage, migrate: Callable[[Config], None]) -> None:
             connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4841504552)")
-        migrate(_config(connection))
+        try:
+            migrate(_config(connection))
+        except (ProgrammingError, OperationalError) as error:
+            # PostgreSQL calls a table that is there, or a missing privilege, a programming error.
+            if isinstance(error, OperationalError) and "already exists" not in str(error.orig):
+                raise
+            raise Misconfigured(
+                f"{storage.database.shown} cannot be migrated ({reason(error)}); nothing has been changed. "
+                "Name a database that holds nothing else, and belongs to the user hanaper connects as"
+            ) from error

@@ -35,10 +35,10 @@ class Storage:
         """The storage the settings name. No connection is made yet.
 
         Raises:
-            Misconfigured: the database URL is not usable.
+            Misconfigured: the database URL, or the file with its password, is not usable.
             Unavailable: the SQLite file cannot be created.
         """
-        database = locate(settings.database)
+        database = locate(settings.database, settings.database_password_file)
         return cls(database, connect(database, pool_size=settings.database_pool_size))
 
     def read(self, work: Callable[[Session], Result]) -> Result:
@@ -101,7 +101,8 @@ def translated() -> Iterator[None]:
     except (OperationalError, InterfaceError, InternalError) as error:
         raise Unavailable(f"the database does not answer ({reason(error)})") from error
     except DatabaseError as error:
-        if type(error) is DatabaseError or error.connection_invalidated:
+        # Without a statement it was the connection that failed: libpq does not know a parameter of the URL, say.
+        if type(error) is DatabaseError or error.connection_invalidated or error.statement is None:
             raise Unavailable(f"the database does not answer ({reason(error)})") from error
         raise
 

@@ -88,20 +88,22 @@ class Writer:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if job.claim():
-                try:
-                    job.result = self._turn(job.work)
-                except BaseException as error:  # noqa: BLE001 -- handed over to the caller, who raises it
-                    job.error = error
-                job.done.set()
+            try:
+                # The job is claimed only when the turn has come, so that its caller can give up while another process
+                # holds the lock.
+                with TurnLock(self._lock_file):
+                    if job.claim():
+                        job.result = self._commit(job.work)
+            except BaseException as error:  # noqa: BLE001 -- handed over to the caller, who raises it
+                job.error = error
+            job.done.set()
 
-    def _turn(self, work: Callable[[Session], Result]) -> Result:
-        with TurnLock(self._lock_file):
-            engine = self._engine.execution_options(hanaper_writes=True)
-            with engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
-                result = work(session)
-                session.flush()
-            return result
+    def _commit(self, work: Callable[[Session], Result]) -> Result:
+        engine = self._engine.execution_options(hanaper_writes=True)
+        with engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
+            result = work(session)
+            session.flush()
+        return result
 
 
 class TurnLock:

@@ -1,6 +1,7 @@
 """From what went wrong to an answer: the one table."""
 
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from hanaper import log
@@ -25,6 +26,8 @@ def refusal_for(error: Exception) -> Refusal:
             return error
         case HTTPException() if error.status_code in _OF_ROUTING:
             return Refusal(_OF_ROUTING[error.status_code], headers=dict(error.headers or {}))
+        case ClientDisconnect():
+            return Refusal(codes.UNREADABLE_BODY)  # Nobody is there to read it; the access log is.
         case Unavailable():
             _logger.error("unavailable", reason=str(error))
             return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_S})

@@ -42,12 +42,13 @@ def credentials(request: Request, parameters: Parameters, settings: Settings) ->
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         bearer = token.strip(_BLANKS)
-    presented = bearer or parameters.get("api_key") or request.headers.get("x-api-key", "").strip(_BLANKS)
+    places = (bearer, parameters.get("api_key"), request.headers.get("x-api-key", "").strip(_BLANKS))
+    presented = next((place for place in places if place not in (None, "")), None)
     named = next((parameters[name] for name in _IDENTIFIERS if name in parameters), None)
     peer = request.client.host if request.client is not None else None
     return Credentials(
         # A key that is no text (a JSON number, say) is a wrong key, not a missing one.
-        api_key=presented if isinstance(presented, str) else "not text",
+        api_key=presented if presented is None or isinstance(presented, str) else "not text",
         address=client_address(peer, request.headers.getlist("x-forwarded-for"), settings.trusted_proxies),
         identifier=named if isinstance(named, str) and named.isprintable() else None,
     )
