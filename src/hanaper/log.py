@@ -46,6 +46,10 @@ def configure(level: str, form: str) -> None:
     logging.getLogger("uvicorn.access").disabled = True
     for chatty in ("alembic", "httpx"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It warns of each malformed body, which anybody may send as often as he likes.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # What cannot be logged is not printed with a traceback instead, which would quote it.
+    logging.raiseExceptions = False
 
 
 def get(name: str) -> FilteringBoundLogger:

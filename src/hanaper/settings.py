@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default="",
+        repr=False,
         description="`postgresql://user:password@host/name`, or `sqlite:////absolute/path.db`. "
         "Empty: SQLite, `hanaper.db` in the data folder.",
     )
@@ -81,6 +82,8 @@ class Settings(BaseSettings):
     @classmethod
     def _not_everybody(cls, value: tuple[IPv4Network | IPv6Network, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
         for network in value:
+            if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+                raise ValueError(f"{network} is IPv4 written as IPv6; write the IPv4 form")
             if network.prefixlen == 0:
                 raise ValueError(f"{network} trusts every sender; name the addresses of your proxies")
         return value

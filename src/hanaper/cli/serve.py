@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -46,24 +47,29 @@ def serve(
     services = open_services(settings)
     _warn_of_demo(services)
     listener = _listen(settings)
+    run = _one_process(services, listener) if settings.workers == 1 else _several_processes(services, listener)
     _logger.info("serving", url=_url(listener), workers=settings.workers, database=services.storage.database.shown)
-    if settings.workers == 1:
-        server = uvicorn.Server(_config(create_app(services), settings))
-
-        def stop(*_: object) -> None:
-            server.should_exit = True
-
-        # For a signal that comes before uvicorn listens to them. It finishes what is under way and then raises the
-        # signal again, for whoever was there before it: with nobody there the process would end as killed.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        server.run(sockets=[listener])
-    else:
-        # Each worker opens its own services; these have only been a check.
-        services.storage.close()
-        config = _config("hanaper.app:from_environment", settings)
-        Multiprocess(config, sockets=[listener]).run()
+    run()
     _logger.info("stopped")
+
+
+def _one_process(services: Services, listener: socket.socket) -> Callable[[], None]:
+    server = uvicorn.Server(_config(create_app(services), services.settings))
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # For a signal that comes before uvicorn listens to them. It finishes what is under way and then raises the signal
+    # again, for whoever was there before it: with nobody there the process would end as killed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return lambda: server.run(sockets=[listener])
+
+
+def _several_processes(services: Services, listener: socket.socket) -> Callable[[], None]:
+    # Each worker opens its own services; these have only been a check.
+    services.storage.close()
+    return Multiprocess(_config("hanaper.app:from_environment", services.settings), sockets=[listener]).run
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from hanaper.licenses.rules import LONGEST_KEY
 
@@ -97,10 +98,12 @@ def strength(key_space: int, expected_keys: int) -> Strength:
     )
 
 
-def affix_fault(name: str, text: str) -> str | None:
+def affix_fault(name: Literal["prefix", "suffix"], text: str) -> str | None:
     """What is wrong with a prefix or suffix; None when it is fine."""
     if len(text) > LONGEST_AFFIX or not (text.isprintable() or not text):
         return f"a {name} has at most {LONGEST_AFFIX} printable characters"
+    if text and (text[0] if name == "prefix" else text[-1]).isspace():
+        return f"a {name} has no blank at the end of the key"
     return None
 
 

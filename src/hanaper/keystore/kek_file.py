@@ -59,12 +59,17 @@ def create(file: Path) -> KeyEncryptionKey:
         Misconfigured: the file cannot be made.
     """
     secret = os.urandom(KEY_BYTES)
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(base64.b64encode(secret) + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        descriptor = os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(base64.b64encode(secret) + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.link(unfinished, file)  # Whole or not at all, and never over an existing file.
+        finally:
+            unfinished.unlink()
         folder = os.open(file.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Protocol
 
+from hanaper.licenses.rules import license_key_fault
+
 SEPARATOR = "-"
 _BYTE_VALUES = 256
 
@@ -104,9 +106,10 @@ class CustomFormat:
             raise ValueError(f"the function must return a list of {quantity} texts")
         keys: list[str] = []
         for item in made:
-            if not isinstance(item, str) or not item or not item.isprintable():
-                raise ValueError("the function returned something that is not a printable text")
-            keys.append(f"{self.prefix}{item}{self.suffix}")
+            key = f"{self.prefix}{item}{self.suffix}"
+            if not isinstance(item, str) or not item or license_key_fault(key) is not None:
+                raise ValueError("the function returned something that makes no license key")
+            keys.append(key)
         return keys
 
 

@@ -14,8 +14,9 @@ STATUSES = ("available", "assigned", "reserved", "blocked")
 
 def license_key_fault(license_key: str) -> str | None:
     """What is wrong with a license key; None when it is fine."""
-    if not 0 < len(license_key) <= LONGEST_KEY or not license_key.isprintable():
-        return f"a license key has 1 to {LONGEST_KEY} printable characters"
+    # The API trims what it is asked for, so a key with blanks around it could never be found.
+    if not 0 < len(license_key) <= LONGEST_KEY or not license_key.isprintable() or license_key != license_key.strip():
+        return f"a license key has 1 to {LONGEST_KEY} printable characters, and no blanks around it"
     return None
 
 

@@ -6,7 +6,7 @@ import unicodedata
 LONGEST_NAME = 255
 LONGEST_SLUG = 100
 _SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_ONLY_DIGITS = re.compile(r"[0-9]+")
+_LIKE_A_REFERENCE = re.compile(r"[0-9]+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def slug_of(name: str) -> str:
@@ -15,13 +15,16 @@ def slug_of(name: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:LONGEST_SLUG].strip("-")
     if not slug:
         return "product"
-    return f"product-{slug}"[:LONGEST_SLUG] if _ONLY_DIGITS.fullmatch(slug) else slug
+    return f"product-{slug}"[:LONGEST_SLUG] if _LIKE_A_REFERENCE.fullmatch(slug) else slug
 
 
 def slug_fault(slug: str) -> str | None:
-    """What is wrong with a slug; None when it is fine. All digits would be taken for an id."""
-    if len(slug) > LONGEST_SLUG or not _SLUG.fullmatch(slug) or _ONLY_DIGITS.fullmatch(slug):
-        return f"a slug has 1 to {LONGEST_SLUG} lower-case letters, digits and single hyphens, and not only digits"
+    """What is wrong with a slug; None when it is fine. One like an id or a UUID would be taken for one."""
+    if len(slug) > LONGEST_SLUG or not _SLUG.fullmatch(slug) or _LIKE_A_REFERENCE.fullmatch(slug):
+        return (
+            f"a slug has 1 to {LONGEST_SLUG} lower-case letters, digits and single hyphens, "
+            "and is neither a number nor a UUID"
+        )
     return None
 
 
