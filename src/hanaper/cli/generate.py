@@ -1,8 +1,11 @@
 """`hanaper generate`: issue license keys from the command line, by the same use case as the API."""
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 from uuid import uuid4
 
 import typer
@@ -11,10 +14,11 @@ from hanaper.access.authenticate import OPERATOR
 from hanaper.cli.options import DataDir, opened, reference
 from hanaper.cli.output import note
 from hanaper.cli.progress import progress
-from hanaper.cli.records import RecordWriter, open_output
-from hanaper.issuing.generate import Order, generate
+from hanaper.cli.records import Format, RecordWriter, open_output
+from hanaper.issuing.generate import Batched, Order, generate
 from hanaper.licenses.rules import LONGEST_VALIDITY_DAYS, MOST_ACTIVATIONS
 from hanaper.refusal import Invalid, Refusal
+from hanaper.web.services import Services
 
 KEYS_PER_BATCH = 1000
 MOST_KEYS = 100_000_000
@@ -41,36 +45,63 @@ def generate_keys(
     """Generate license keys. They are stored and signed in batches of 1,000, and written as they are stored."""
     if form == "envelope" and quantity > KEYS_PER_BATCH:
         raise Invalid(f"an envelope holds one batch, at most {KEYS_PER_BATCH:,} license keys")
-    done = 0
+    stored = 0
     with opened(data_dir) as services, open_output(output) as stream:
-        writer = None if form == "envelope" else RecordWriter(stream, form, ("license_key", "batch"))
+        write = _envelopes(stream) if form == "envelope" else _records(stream, form)
         try:
-            with progress("Generating", quantity, shown=quantity > KEYS_PER_BATCH) as advance:
-                while done < quantity:
-                    part = min(KEYS_PER_BATCH, quantity - done)
+            shown = quantity > KEYS_PER_BATCH
+            with progress("Generating", quantity, shown=shown) as advance, _stop_between_batches() as stop:
+                while stored < quantity and not stop():
+                    part = min(KEYS_PER_BATCH, quantity - stored)
                     order = Order(reference(generator), part, activation_limit, validity)
-                    batch = generate(
-                        order,
-                        OPERATOR,
-                        uuid4().hex,
-                        storage=services.storage,
-                        signing=services.signing,
-                        clock=services.clock,
-                    )
-                    if writer is None:
-                        stream.write(batch.answer.body.decode("ascii") + "\n")
-                    else:
-                        for license_key in batch.license_keys:
-                            writer.write({"license_key": license_key, "batch": batch.batch_id})
-                        writer.flush()
-                    done += part
+                    batch = _issue(order, services)
+                    stored += part
+                    write(batch)
                     advance(part)
         except Refusal:
-            if not done and output is not None and str(output) != "-":
+            if not stored and output is not None and str(output) != "-":
                 output.unlink()  # Else the same command, its cause mended, would find the file there.
             raise
-        finally:
-            if done < quantity and done:
-                note(f"hanaper: stopped after {done:,} of {quantity:,} license keys; those are stored and written")
     if output is not None or sys.stderr.isatty():
-        note(f"{done:,} license keys stored")
+        note(f"{stored:,} license keys stored")
+    if stored < quantity:
+        note(f"hanaper: stopped after {stored:,} of {quantity:,} license keys; those are stored and written")
+        raise KeyboardInterrupt
+
+
+def _issue(order: Order, services: Services) -> Batched:
+    return generate(
+        order, OPERATOR, uuid4().hex, storage=services.storage, signing=services.signing, clock=services.clock
+    )
+
+
+@contextmanager
+def _stop_between_batches() -> Iterator[Callable[[], bool]]:
+    """Let an interrupt wait until the batch that is under way is stored and written; a second one does not wait."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _envelopes(stream: TextIO) -> Callable[[Batched], None]:
+    return lambda batch: print(batch.answer.body.decode("ascii"), file=stream)
+
+
+def _records(stream: TextIO, form: Format) -> Callable[[Batched], None]:
+    writer = RecordWriter(stream, form, ("license_key", "batch"))
+
+    def write(batch: Batched) -> None:
+        for license_key in batch.license_keys:
+            writer.write({"license_key": license_key, "batch": batch.batch_id})
+        writer.flush()
+
+    return write

@@ -90,7 +90,7 @@ def connect(database: Database, *, pool_size: int) -> Engine:
             pool_timeout=POOL_TIMEOUT_S,
             hide_parameters=True,
         )
-        sqlite.prepare(engine, module)
+        sqlite.prepare(engine, module, database.file)
         return engine
     try:
         engine = create_engine(

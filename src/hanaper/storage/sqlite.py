@@ -1,12 +1,14 @@
 """SQLite: which library, and how each connection is set up (design.md rule 5; reliability.md 4.6)."""
 
 import importlib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import DisconnectionError
 
-from hanaper.refusal import Misconfigured
+from hanaper.refusal import Misconfigured, Unavailable
 
 # Older libraries can corrupt a WAL database that several connections write to ("WAL reset", fixed in 3.51.3).
 FIRST_SAFE_FOR_WAL = (3, 51, 3)
@@ -26,12 +28,17 @@ def journal_mode(version: tuple[int, ...]) -> str:
     return "wal" if version >= FIRST_SAFE_FOR_WAL else "truncate"
 
 
-def prepare(engine: Engine, module: ModuleType) -> None:
+def prepare(engine: Engine, module: ModuleType, file: Path) -> None:
     """Register what each new connection and each transaction of this engine begins with."""
     wanted = journal_mode(module.sqlite_version_info)
 
+    @event.listens_for(engine, "do_connect")
+    def _make_no_new_file(*_: object) -> None:
+        _identity(file)
+
     @event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: object) -> None:
+    def _set_up(connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(file)
         # The driver must not open transactions by itself: BEGIN is ours, see below.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -48,8 +55,22 @@ def prepare(engine: Engine, module: ModuleType) -> None:
         cursor.execute("PRAGMA mmap_size=0")
         cursor.close()
 
+    @event.listens_for(engine, "checkout")
+    def _same_file(_connection: object, record: Any, _proxy: object) -> None:
+        # A connection would go on writing to a file that has been deleted or replaced, and what it wrote would be lost.
+        if record.info["file"] != _identity(file):
+            raise DisconnectionError
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         # A read that turns into a write fails at once when another writer was faster, so writers say so beforehand.
         writes = connection.get_execution_options().get("hanaper_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _identity(file: Path) -> tuple[int, int]:
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise Unavailable(f"the database {file} is gone ({error.strerror}): put it back from its backup") from error
+    return found.st_dev, found.st_ino
