@@ -2,12 +2,13 @@
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import httpx
 import uvicorn
@@ -44,11 +45,16 @@ class Api:
 
     def __init__(self, base_url: str, *, global_pem: str, product_pem: str) -> None:
         self.base_url = base_url
+        self.global_pem = global_pem
         self._verifiers = {
             "global": Verifier.from_pem(global_pem.encode()),
             "product": Verifier.from_pem(product_pem.encode()),
         }
         self.http = httpx.Client(base_url=base_url, timeout=60, trust_env=False)
+
+    def for_product(self, product_pem: str) -> Self:
+        """A client for the same server that expects another product's signatures."""
+        return type(self)(self.base_url, global_pem=self.global_pem, product_pem=product_pem)
 
     def post(
         self,
@@ -75,6 +81,8 @@ class Api:
         """Check everything that holds for every answer (protocol.md 1)."""
         assert response.headers["content-type"] == "application/json"
         assert response.headers["cache-control"] == "no-store"
+        assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
+        assert re.fullmatch(r"[0-9a-f]{16}", response.headers["x-signing-key-id"])
         outer = response.json()
         assert list(outer) == ["response", "response_base64", "private_key_used", "signature"]
         received = envelope.decode(response.content)
@@ -90,8 +98,11 @@ class Api:
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """Serve an application on a free port, from a thread of this process; yields its base URL."""
+    # `hanaper serve` switches uvicorn's own reading of X-Forwarded-For off, too.
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False)
+        uvicorn.Config(
+            app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False, proxy_headers=False
+        )
     )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
