@@ -371,6 +371,12 @@ def test_a_compressed_body_is_refused(encoding: str) -> None:
     )
 
 
+def test_the_second_content_encoding_counts_too() -> None:
+    with pytest.raises(Refusal) as caught:
+        read(b"a=1", FORM, ("content-encoding", "identity"), ("content-encoding", "gzip"))
+    assert reason(caught.value, codes.UNSUPPORTED_CONTENT_TYPE).startswith("Content-Encoding")
+
+
 @pytest.mark.parametrize("content_type", ["multipart/form-data", 'multipart/form-data; boundary=""'])
 def test_multipart_without_a_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(Refusal) as caught:

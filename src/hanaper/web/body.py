@@ -30,7 +30,7 @@ async def read_body(request: Request, most_bytes: int) -> Parameters:
     Raises:
         Refusal: 1702 too large, 1703 unreadable, 1704 an encoding that is not spoken here.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+    if {encoding.strip().lower() for encoding in request.headers.getlist("content-encoding")} - {"", "identity"}:
         raise _unsupported("Content-Encoding is not supported: send the body as it is.")
     body = await _receive(request, most_bytes)
     header = request.headers.getlist("content-type")

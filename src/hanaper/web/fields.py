@@ -42,7 +42,7 @@ def _number(digits: str) -> int:
 
 
 def _reference(value: object) -> int | str:
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value if 0 < value <= LARGEST_ID else UNKNOWN_ID
     if isinstance(value, str):
         if _DIGITS.fullmatch(value):
