@@ -229,11 +229,18 @@ def test_a_multipart_body_has_64_fields_at_most() -> None:
         (b'{"a":-' + b"9" * 40 + b"}", {"a": "-" + "9" * 40}),
         (b'{"a":' + b"9" * 5000 + b"}", {"a": "9" * 5000}),
         (b'{"a":1e400}', {"a": float("inf")}),
-        (b'{"a":' + b"[" * 100 + b"]" * 100 + b',"b":1}', None),
+        (b'{"a":' + b"[" * 63 + b"]" * 63 + b',"b":1}', None),
     ],
 )
 def test_a_json_object_is_read(text: bytes, expected: Parameters | None) -> None:
     assert parse_json(text) == (json.loads(text) if expected is None else expected)
+
+
+@pytest.mark.parametrize("text", [b'{"a":' + b"[" * 64 + b"]" * 64 + b"}", b'{"a":' * 65 + b"1" + b"}" * 65])
+def test_json_that_is_nested_deeper_than_64_is_refused_whatever_the_interpreter_can_do(text: bytes) -> None:
+    with pytest.raises(Refusal) as caught:
+        parse_json(text)
+    assert reason(caught.value, codes.UNREADABLE_BODY) == "The JSON body is nested more than 64 deep."
 
 
 @pytest.mark.parametrize(

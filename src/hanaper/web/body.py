@@ -20,6 +20,7 @@ Parameters: TypeAlias = dict[str, object]
 """Names with text, or, from JSON, any JSON value."""
 
 MOST_FIELDS = 64
+DEEPEST_JSON = 64
 _MOST_DIGITS = 40
 _UTF8_NAMES = frozenset({b"", b"utf-8", b"utf8"})
 
@@ -114,6 +115,8 @@ def parse_json(body: bytes) -> Parameters:
         return {}
     if not isinstance(value, dict):
         _unreadable("The JSON body must be an object.")
+    if _is_deeper(value, DEEPEST_JSON):
+        _unreadable(f"The JSON body is nested more than {DEEPEST_JSON} deep.")
     return value
 
 
@@ -173,6 +176,17 @@ async def _receive(request: Request, most_bytes: int) -> bytes:
         if len(received) > most_bytes:
             raise _too_large(most_bytes)
     return bytes(received)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether arrays and objects are nested deeper. How deep the parser itself goes differs by interpreter."""
+    layer = [value]
+    for _ in range(levels):
+        inner = [item for item in layer if isinstance(item, dict | list)]
+        layer = [part for item in inner for part in (item.values() if isinstance(item, dict) else item)]
+        if not layer:
+            return False
+    return any(isinstance(item, dict | list) for item in layer)
 
 
 def _text(raw: bytes) -> str:
