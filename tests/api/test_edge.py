@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 from tests.conftest import SAMPLE_KEY
 from tests.support.api import Api
 from tests.support.raw import connected, receive, send
@@ -201,9 +203,9 @@ def test_no_web_page_of_another_site_is_let_in(world: World, method: str, path: 
 
 
 def test_health_is_plain_text(world: World) -> None:
-    for path, text in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+    for path, said in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
         response = world.api.http.get(path)
-        assert (response.status_code, response.text) == (200, text)
+        assert (response.status_code, response.text) == (200, said)
         assert response.headers["content-type"] == "text/plain; charset=utf-8"
         probed = world.api.http.head(path)
         assert (probed.status_code, probed.content) == (200, b"")
@@ -226,6 +228,25 @@ def test_a_bug_is_answered_in_a_signed_envelope_that_says_nothing_of_it(
     assert b"Zero" not in answer.http.content
     assert api.post(GENERATE, fields).code == 815
     assert counts(services.storage).batches == 1
+
+
+def test_a_damaged_product_key_is_named_in_the_log_and_not_to_the_caller(api: Api, services: Services) -> None:
+    # What happens when a key is damaged before a running server has loaded it for the first time.
+    services.storage.write(
+        lambda session: session.execute(
+            text("UPDATE signing_keys SET private_ciphertext = :damaged WHERE product_id = 1"), {"damaged": b"x" * 40}
+        )
+    )
+    keyring = services.signing._keyring  # noqa: SLF001 -- to forget the product's key, there is no other way
+    keyring._signers = {keyring.global_key_id: keyring.global_signer}  # noqa: SLF001 -- as above
+    with capture_logs() as logged:
+        answer = api.post(GENERATE, {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 1})
+    assert (answer.code, answer.status, answer.signed_by) == (1706, 500, "global")
+    assert list(answer.payload) == ["code", "message", "timestamp"]
+    reasons = [event["reason"] for event in logged if event["event"] == "fault"]
+    assert len(reasons) == 1
+    assert "(the key of product 1) in the database is damaged" in reasons[0]
+    assert counts(services.storage).batches == 0
 
 
 def test_a_bug_after_the_keys_are_written_leaves_none_of_them(

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from hanaper import log
 from hanaper.protocol import codes
-from hanaper.refusal import Refusal, Unavailable
+from hanaper.refusal import Fault, Refusal, Unavailable
 from hanaper.signing.service import SigningService
 from hanaper.web.responses import SignedResponse
 
@@ -31,6 +31,10 @@ def refusal_for(error: Exception) -> Refusal:
         case Unavailable():
             _logger.error("unavailable", reason=str(error))
             return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_S})
+        case Fault():
+            # Something to mend, such as a product's damaged key. Its text is made for operators and holds no secret.
+            _logger.error("fault", reason=str(error))
+            return Refusal(codes.INTERNAL_ERROR)
     _logger.error("internal error", where=log.where(error))
     return Refusal(codes.INTERNAL_ERROR)
 
