@@ -18,7 +18,8 @@ HEADER = """\
 # What runs:     the lines before "# --- build ---".
 """
 COMMAND = ["uv", "pip", "compile", "--universal", "--generate-hashes", "--no-emit-index-url", "--no-header"]
-COMMAND += ["--no-annotate", "--quiet", "pyproject.toml"]
+# With extras: pip 23.2 takes `coverage[toml]` for unpinned where only `coverage` is pinned.
+COMMAND += ["--no-strip-extras", "--no-annotate", "--quiet", "pyproject.toml"]
 
 
 def resolve(constraints: Path, *groups: str) -> dict[str, str]:
@@ -30,7 +31,7 @@ def resolve(constraints: Path, *groups: str) -> dict[str, str]:
     if found.returncode != 0:
         sys.exit(found.stderr)
     parts = re.split(r"(?m)^(?=[a-z0-9])", found.stdout)
-    return {part.split("==")[0]: part.rstrip("\n") + "\n" for part in parts if "==" in part}
+    return {re.split(r"\[|==", part)[0]: part.rstrip("\n") + "\n" for part in parts if "==" in part}
 
 
 def main() -> None:

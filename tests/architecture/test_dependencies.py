@@ -49,7 +49,7 @@ def test_every_locked_package_is_pinned_with_hashes() -> None:
     entries = re.findall(r"(?m)^[a-z0-9][^\n]*\\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", LOCK)
     names = re.findall(r"(?m)^[a-z0-9].*", LOCK)
     assert len(entries) == len(names) > 0
-    assert all(re.match(r"[a-z0-9._-]+==\S+( ; .+)? \\$", name) for name in names)
+    assert all(re.match(r"[a-z0-9._-]+(?:\[[a-z,]+\])?==\S+( ; .+)? \\$", name) for name in names)
 
 
 def test_the_lock_file_has_its_three_parts() -> None:
