@@ -1,11 +1,25 @@
 """All routers, in the order of the API reference."""
 
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from hanaper.issuing.routes import router as issuing
 from hanaper.products.routes import router as products
+from hanaper.web.direct import Routes
 
 ROUTERS: tuple[APIRouter, ...] = (issuing, products)
 
 # The JS client resolves "/v1/…" against the host, which drops "/api" (protocol.md 2.4).
 BASE_PATHS = ("/api/v1", "/v1")
+
+
+def direct_routes() -> Routes:
+    """All endpoints by method and path."""
+    return {
+        (method, base_path + route.path): route.endpoint
+        for base_path in BASE_PATHS
+        for router in ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }

@@ -3,6 +3,9 @@
 import logging
 import sys
 import traceback
+from contextlib import suppress
+from contextvars import ContextVar
+from threading import Lock
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -16,17 +19,19 @@ def configure(level: str, form: str) -> None:
         form: "json" (one object a line) or "text".
     """
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: Processor = (
         structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     )
+    # hanaper's own events do not take the way through the standard library, which costs several times their rendering:
+    # there is one for each request.
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, _without_exception_text, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: _StandardError(),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -52,6 +57,23 @@ def configure(level: str, form: str) -> None:
     logging.raiseExceptions = False
 
 
+request_id: ContextVar[str] = ContextVar("request_id")
+"""Of the request that this task or thread works for: every line that is logged meanwhile carries it."""
+
+
+class _StandardError:
+    """Writes rendered lines. That nobody reads them any more is no reason to fail a request."""
+
+    _one_at_a_time = Lock()
+
+    def line(self, text: str) -> None:
+        with self._one_at_a_time, suppress(OSError, ValueError):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = critical = exception = line
+
+
 def get(name: str) -> FilteringBoundLogger:
     """The logger of a module."""
     logger: FilteringBoundLogger = structlog.get_logger(name)
@@ -75,6 +97,13 @@ def where(error: BaseException) -> list[str]:
         )
         link = link.__cause__ or link.__context__
     return lines
+
+
+def _with_request_id(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    known = request_id.get(None)
+    if known is not None:
+        event["request_id"] = known
+    return event
 
 
 def _without_exception_text(

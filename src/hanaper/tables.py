@@ -5,8 +5,9 @@ from hanaper.issuing import models as issuing
 from hanaper.keystore import models as keystore
 from hanaper.licenses import models as licenses
 from hanaper.products import models as products
+from hanaper.storage import configuration
 from hanaper.storage.base import Base
 
-MODULES = (keystore, access, products, licenses, issuing)
+MODULES = (configuration, keystore, access, products, licenses, issuing)
 
 metadata = Base.metadata

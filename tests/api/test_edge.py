@@ -1,19 +1,19 @@
 """What never reaches an endpoint: 1700 to 1706, headers, health (docs/errors.md)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine.interfaces import DBAPICursor
 from structlog.testing import capture_logs
 from tests.conftest import SAMPLE_KEY
 from tests.support.api import Api
 from tests.support.raw import connected, receive, send
 from tests.support.world import World, counts, nothing_stored
 
-from hanaper.issuing import routes
-from hanaper.licenses import store
+from hanaper.issuing import routes, store
 from hanaper.signing.signer import Signer
 from hanaper.web.services import Services
 
@@ -73,12 +73,12 @@ def test_an_unknown_path_is_answered_in_a_signed_envelope(world: World, method: 
         *[
             (method, f"{base}/generate", "POST")
             for base in ("/api/v1", "/v1")
-            for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "post", "Post", "get", "PURGE", "X")
+            for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE")
         ],
         *[
             (method, f"/api/v1/{name}", "GET")
             for name in ("get-all-generators", "get-product-public-key")
-            for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get")
+            for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
         ],
         ("POST", "/healthz", "GET, HEAD"),
         ("DELETE", "/readyz", "GET, HEAD"),
@@ -249,17 +249,20 @@ def test_a_damaged_product_key_is_named_in_the_log_and_not_to_the_caller(api: Ap
     assert counts(services.storage).batches == 0
 
 
+@pytest.mark.parametrize(
+    "database_kind", ["sqlite"]
+)  # On PostgreSQL the statement that writes is the one that commits.
 def test_a_bug_after_the_keys_are_written_leaves_none_of_them(
     api: Api, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = store.add
+    original = store.record
 
-    def add(*arguments: object) -> None:
-        original(*arguments)  # type: ignore[arg-type]
+    def record(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | None]:
+        assert original(cursor, dialect, batches) == [1]
         raise ZeroDivisionError
 
     with monkeypatch.context() as planted:
-        planted.setattr(store, "add", add)
+        planted.setattr(store, "record", record)
         answer = api.post(GENERATE, {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 3})
     assert (answer.code, answer.status) == (1706, 500)
     assert (counts(services.storage).license_keys, counts(services.storage).batches) == (0, 0)

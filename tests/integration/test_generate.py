@@ -1,5 +1,6 @@
 """The use case behind POST /generate on real databases: collisions, and what is recorded."""
 
+import asyncio
 import base64
 import json
 from dataclasses import dataclass, field
@@ -69,14 +70,19 @@ def store_by_hand(services: Services, *license_keys: str, deleted: bool = False)
 
 
 def order(services: Services, quantity: int, caller: Caller = OPERATOR) -> Batched:
-    return generate(
-        Order(1, quantity),
-        caller,
-        "request-1",
-        storage=services.storage,
-        signing=services.signing,
-        clock=services.clock,
-    )
+    async def ordered() -> Batched:
+        snapshot = await services.configuration.snapshot(anew=True)
+        return await generate(
+            Order(1, quantity),
+            caller,
+            "request-1",
+            snapshot,
+            storage=services.storage,
+            signing=services.signing,
+            clock=services.clock,
+        )
+
+    return asyncio.run(ordered())
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *draws: list[str]) -> Scripted:

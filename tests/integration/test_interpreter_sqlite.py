@@ -1,8 +1,8 @@
 """Where pysqlite3 has no wheel, the interpreter's own SQLite serves: older, so with another journal, and as safe."""
 
+import asyncio
 import sqlite3
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -25,23 +25,23 @@ def test_keys_are_generated_with_the_interpreters_own_sqlite(tmp_path: Path, mon
     services = open_services(settings)
     keys: list[str] = []
 
-    def order_some() -> None:
+    async def order_some() -> None:
         for _ in range(5):
-            batch = generate(
+            batch = await generate(
                 Order(1, 10),
                 OPERATOR,
                 "request",
+                await services.configuration.snapshot(),
                 storage=services.storage,
                 signing=services.signing,
                 clock=services.clock,
             )
             keys.extend(batch.license_keys)
 
-    threads = [threading.Thread(target=order_some) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    async def order_many() -> None:
+        await asyncio.gather(*(order_some() for _ in range(4)))
+
+    asyncio.run(order_many())
     stored, mode, synchronous = services.storage.read(
         lambda session: (
             set(session.scalars(text("SELECT license_key FROM license_keys"))),

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, text
 from hanaper.refusal import Unavailable
 from hanaper.storage.engine import connect, locate
 from hanaper.storage.session import Session
-from hanaper.storage.writer import TurnLock, Writer
+from hanaper.storage.turn_lock import TurnLock
+from hanaper.storage.writer import Writer
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def busy(writer: Writer) -> Iterator[tuple[Blocker, Future[str], ThreadPoolExecu
 
 
 def queued(writer: Writer, jobs: int) -> None:
-    while writer._jobs.qsize() < jobs:  # noqa: SLF001 -- nothing else tells that a job has been queued
+    while len(writer._jobs) < jobs:  # noqa: SLF001 -- nothing else tells that a job has been queued
         pass
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import httpx
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from hanaper.protocol import envelope
 from hanaper.signing.verifier import Verifier
@@ -96,7 +96,7 @@ class Api:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """Serve an application on a free port, from a thread of this process; yields its base URL."""
     # `hanaper serve` switches uvicorn's own reading of X-Forwarded-For off, too.
     server = uvicorn.Server(

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -102,9 +103,13 @@ def test_exc_info_without_an_exception_is_nothing(capsys: pytest.CaptureFixture[
 
 def test_a_json_line_is_one_object_with_time_and_level(capsys: pytest.CaptureFixture[str]) -> None:
     log.configure("info", "json")
-    with structlog.contextvars.bound_contextvars(request_id="r1"):
+
+    def one_request() -> None:
+        log.request_id.set("r1")
         log.get("own").info("request", path="/a\nb", status=200)
         logging.getLogger("other").warning("%s of %d", "one", 2)
+
+    copy_context().run(one_request)
     own, other = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert own.pop("timestamp").endswith("Z")
     assert own == {"event": "request", "path": "/a\nb", "status": 200, "request_id": "r1", "level": "info"}

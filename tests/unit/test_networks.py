@@ -106,11 +106,11 @@ def test_version_4_written_as_version_6_is_refused_since_it_would_never_match(te
     ],
 )
 def test_an_address_lies_in_a_network_of_its_own_version(listed: list[str], address: str, *, inside: bool) -> None:
-    assert networks.contains(listed, networks.read_address(address)) is inside
+    assert networks.contains(map(networks.read_network, listed), networks.read_address(address)) is inside
 
 
 def test_an_unknown_address_lies_nowhere() -> None:
-    assert not networks.contains(["0.0.0.0/0", "::/0"], None)
+    assert not networks.contains(map(networks.read_network, ["0.0.0.0/0", "::/0"]), None)
 
 
 def test_an_entry_that_was_read_can_be_read_again() -> None:

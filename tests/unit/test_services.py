@@ -8,5 +8,7 @@ from hanaper.web.services import Services
 def test_nothing_secret_is_shown() -> None:
     floor = cast("Any", None)
     settings = Settings(database_url="postgresql://user:PASSWORD@host/name")
-    services = Services(settings, utc_now, storage=floor, keystore=floor, signing=floor, pepper=b"PEPPER")
+    services = Services(
+        settings, utc_now, storage=floor, configuration=floor, keystore=floor, signing=floor, pepper=b"PEPPER"
+    )
     assert f"{services} {services!r}" == "Services() Services()"

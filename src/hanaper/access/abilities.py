@@ -1,5 +1,7 @@
 """Abilities: what an API key may do, one per endpoint path (protocol.md 2.2)."""
 
+from collections.abc import Collection
+
 from hanaper.refusal import Invalid
 
 EVERYTHING = "*"
@@ -12,7 +14,7 @@ ENDPOINTS = (
 )
 
 
-def allows(abilities: list[str], endpoint: str) -> bool:
+def allows(abilities: Collection[str], endpoint: str) -> bool:
     """Whether a key with these abilities may call the endpoint."""
     return endpoint in abilities or EVERYTHING in abilities
 

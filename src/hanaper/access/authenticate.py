@@ -1,13 +1,15 @@
 """From a presented API key to a caller (protocol.md 2.2)."""
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from hanaper.access import abilities, key_format, networks, store
-from hanaper.access.networks import Address
+from hanaper.access.networks import Address, Network
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
+from hanaper.storage.configuration import Snapshot
 from hanaper.storage.session import Session
 
 _NOBODY = bytes(32)
@@ -49,28 +51,88 @@ class Credentials:
     identifier: str | None = None
 
 
-def authenticate(session: Session, credentials: Credentials, *, endpoint: str, pepper: bytes, now: datetime) -> Caller:
+@dataclass(frozen=True, slots=True)
+class _ApiKey:
+    """An API key, as requests need it."""
+
+    digest: bytes
+    kind: str
+    status: str
+    expires_at: datetime | None
+    allowed_networks: tuple[Network, ...]
+    abilities: frozenset[str]
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockList:
+    """The block list, as requests need it: each entry with its end, None for never."""
+
+    networks: tuple[tuple[Network, datetime | None], ...]
+    identifiers: Mapping[str, datetime | None]
+
+    def blocks_address(self, address: Address | None, now: datetime) -> bool:
+        return address is not None and any(
+            address in network and (until is None or until > now) for network, until in self.networks
+        )
+
+    def blocks_identifier(self, identifier: str, now: datetime) -> bool:
+        if identifier not in self.identifiers:
+            return False
+        until = self.identifiers[identifier]
+        return until is None or until > now
+
+
+async def authenticate(
+    snapshot: Snapshot, credentials: Credentials, *, endpoint: str, pepper: bytes, now: datetime
+) -> Caller:
     """Find the caller, and check that this endpoint is open to him.
 
     Order: block list (address), key, status and expiry, address allowlist, ability, block list (identifier).
 
     Raises:
         Refusal: 150, 100, 101, 103, 102.
+        ConfigurationChanged: begin again with a newer snapshot.
+        Unavailable: the database does not answer.
     """
-    if networks.contains(store.blocked_networks(session, now), credentials.address):
+    blocked = await snapshot.get("block list", _load_block_list)
+    if blocked.blocks_address(credentials.address, now):
         raise Refusal(codes.ACCESS_DENIED)
     key = key_format.normal(credentials.api_key) if credentials.api_key else None
-    digest = key_format.digest(pepper, key) if key is not None else None
-    row = store.find_api_key(session, digest) if digest is not None else None
-    matches = hmac.compare_digest(row.digest if row is not None else _NOBODY, digest or _NOBODY)
-    if row is None or not matches or (key == key_format.PUBLISHED_SAMPLE and row.kind != "demo"):
+    digest = key_format.digest(pepper, key) if key is not None else _NOBODY
+    found = None if key is None else await snapshot.get(("API key", digest), lambda session: _load(session, digest))
+    matches = hmac.compare_digest(found.digest if found is not None else _NOBODY, digest)
+    if found is None or not matches or (key == key_format.PUBLISHED_SAMPLE and found.kind != "demo"):
         raise Refusal(codes.INVALID_API_KEY)
-    if row.status != "active" or (row.expires_at is not None and row.expires_at <= now):
+    if found.status != "active" or (found.expires_at is not None and found.expires_at <= now):
         raise Refusal(codes.INACTIVE_API_KEY)
-    if row.allowed_networks and not networks.contains(row.allowed_networks, credentials.address):
+    if found.allowed_networks and not networks.contains(found.allowed_networks, credentials.address):
         raise Refusal(codes.IP_NOT_ALLOWED)
-    if not abilities.allows(row.abilities, endpoint):
+    if not abilities.allows(found.abilities, endpoint):
         raise Refusal(codes.INSUFFICIENT_PERMISSIONS)
-    if credentials.identifier and store.identifier_is_blocked(session, credentials.identifier, now):
+    if credentials.identifier and blocked.blocks_identifier(credentials.identifier, now):
         raise Refusal(codes.ACCESS_DENIED)
-    return Caller(row.id, None if row.product_ids is None else frozenset(row.product_ids))
+    return found.caller
+
+
+def _load(session: Session, digest: bytes) -> _ApiKey | None:
+    row = store.find_api_key(session, digest)
+    if row is None:
+        return None
+    return _ApiKey(
+        digest=row.digest,
+        kind=row.kind,
+        status=row.status,
+        expires_at=row.expires_at,
+        allowed_networks=tuple(networks.read_network(network) for network in row.allowed_networks),
+        abilities=frozenset(row.abilities),
+        caller=Caller(row.id, None if row.product_ids is None else frozenset(row.product_ids)),
+    )
+
+
+def _load_block_list(session: Session) -> _BlockList:
+    rows = store.block_list(session)
+    return _BlockList(
+        networks=tuple((networks.read_network(row.value), row.expires_at) for row in rows if row.kind == "address"),
+        identifiers={row.value: row.expires_at for row in rows if row.kind == "identifier"},
+    )

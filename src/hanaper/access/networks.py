@@ -1,6 +1,7 @@
 """Addresses and networks, version 4 and 6."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TypeAlias
 
@@ -10,6 +11,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
+@lru_cache(maxsize=4096)
 def read_address(text: str) -> Address | None:
     """An address; None where the text is none. IPv4 inside IPv6 (`::ffff:203.0.113.7`) comes back as IPv4."""
     try:
@@ -36,6 +38,6 @@ def read_network(text: str) -> Network:
     return network
 
 
-def contains(networks: Iterable[str], address: Address | None) -> bool:
+def contains(networks: Iterable[Network], address: Address | None) -> bool:
     """Whether an address lies in one of these networks. An unknown address lies in none."""
-    return address is not None and any(address in ip_network(network) for network in networks)
+    return address is not None and any(address in network for network in networks)

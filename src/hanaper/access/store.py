@@ -1,8 +1,6 @@
 """Queries about callers."""
 
-from datetime import datetime
-
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -39,30 +37,6 @@ def add(session: Session, row: ApiKey | BlockedEntry) -> None:
         session.flush()
     except IntegrityError as error:
         raise AlreadyThere from error
-
-
-def blocked_networks(session: Session, now: datetime) -> list[str]:
-    """Addresses and networks on the block list."""
-    return list(
-        session.scalars(
-            select(BlockedEntry.value).where(
-                BlockedEntry.kind == "address",
-                or_(BlockedEntry.expires_at.is_(None), BlockedEntry.expires_at > now),
-            )
-        )
-    )
-
-
-def identifier_is_blocked(session: Session, identifier: str, now: datetime) -> bool:
-    """Whether an identifier is on the block list."""
-    found = session.scalars(
-        select(BlockedEntry.id).where(
-            BlockedEntry.kind == "identifier",
-            BlockedEntry.value == identifier,
-            or_(BlockedEntry.expires_at.is_(None), BlockedEntry.expires_at > now),
-        )
-    ).first()
-    return found is not None
 
 
 def block_list(session: Session) -> list[BlockedEntry]:

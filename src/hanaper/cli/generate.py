@@ -1,5 +1,6 @@
 """`hanaper generate`: issue license keys from the command line, by the same use case as the API."""
 
+import asyncio
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -70,9 +71,19 @@ def generate_keys(
 
 
 def _issue(order: Order, services: Services) -> Batched:
-    return generate(
-        order, OPERATOR, uuid4().hex, storage=services.storage, signing=services.signing, clock=services.clock
-    )
+    async def issue() -> Batched:
+        snapshot = await services.configuration.snapshot(anew=True)
+        return await generate(
+            order,
+            OPERATOR,
+            uuid4().hex,
+            snapshot,
+            storage=services.storage,
+            signing=services.signing,
+            clock=services.clock,
+        )
+
+    return asyncio.run(issue())
 
 
 @contextmanager

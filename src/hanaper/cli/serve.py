@@ -13,7 +13,7 @@ from uvicorn.supervisors import Multiprocess
 
 from hanaper import log
 from hanaper.access import store as access
-from hanaper.app import create_app, open_services
+from hanaper.app import create_app, open_services, settle
 from hanaper.cli.options import DataDir, load_settings
 from hanaper.refusal import Misconfigured, Unavailable
 from hanaper.settings import Settings
@@ -55,6 +55,7 @@ def serve(
 
 def _one_process(services: Services, listener: socket.socket) -> Callable[[], None]:
     server = uvicorn.Server(_config(create_app(services), services.settings))
+    settle()
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -77,6 +78,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         app,  # type: ignore[arg-type]  # an application, or the name of a function that makes one
         factory=isinstance(app, str),
         workers=settings.workers,
+        loop="hanaper.web.event_loop:EventLoop",
         log_config=None,
         log_level=settings.log_level,
         access_log=False,

@@ -61,8 +61,8 @@ class Draw:
             drawn = self._form.draw(quantity)
         except Exception as error:
             raise CannotDraw(f"the key format failed ({type(error).__name__})") from error
-        for key in drawn:
-            if len(key) > LONGEST_KEY:
-                raise CannotDraw(f"a key has more than {LONGEST_KEY} characters")
-            if key not in taken:
-                self._keys[key] = None
+        if max(map(len, drawn)) > LONGEST_KEY:
+            raise CannotDraw(f"a key has more than {LONGEST_KEY} characters")
+        self._keys.update(dict.fromkeys(drawn))
+        for key in taken:
+            self._keys.pop(key, None)

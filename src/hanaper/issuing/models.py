@@ -46,18 +46,18 @@ class Batch(Base):
     """The keys of one call: who asked, when, for what, and what was signed.
 
     With the license keys in order of id and `signed_at`, the payload can be built again and `signature` checked
-    against it; the signed bytes need not be stored twice.
+    against it; the signed bytes need not be stored twice. Nothing here is a foreign key (decision 0007).
     """
 
     __tablename__ = "batches"
 
     id: Mapped[PrimaryKey]
     request_id: Mapped[str] = mapped_column(String(32))
-    api_key_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("api_keys.id"))
-    product_id: Mapped[int] = mapped_column(BigId, ForeignKey("products.id"))
-    generator_id: Mapped[int] = mapped_column(BigId, ForeignKey("generators.id"), index=True)
+    api_key_id: Mapped[int | None] = mapped_column(BigId)
+    product_id: Mapped[int] = mapped_column(BigId)
+    generator_id: Mapped[int] = mapped_column(BigId, index=True)
     quantity: Mapped[int]
-    signing_key_id: Mapped[int] = mapped_column(BigId, ForeignKey("signing_keys.id"))
+    signing_key_id: Mapped[int] = mapped_column(BigId)
     signed_at: Mapped[int] = mapped_column(BigInteger)
     signature: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[Moment]

@@ -16,19 +16,21 @@ router = APIRouter(tags=["generators"])
 
 
 @endpoint(router, "POST", "generate", shape=GenerateRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE)
-def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
+async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     """Generate license keys: 815 with `licenseKeys`; 805, 806, 901, 902."""
     fields = call.fields
     order = Order(fields.generator_id, fields.quantity, fields.activation_limit, fields.validity_days)
     services = call.services
-    return generate(
+    issued = await generate(
         order,
         call.caller,
         call.request_id,
+        call.snapshot,
         storage=services.storage,
         signing=services.signing,
         clock=services.clock,
-    ).answer
+    )
+    return issued.answer
 
 
 @endpoint(

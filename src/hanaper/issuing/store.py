@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import func, select
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hanaper.issuing.models import Batch, Generator
+from hanaper.licenses.store import KeysCollide
 from hanaper.products.models import Product
+from hanaper.storage.transactions import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,126 @@ class Issued:
 
     batches: int
     keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A signed batch of license keys on its way into the database.
+
+    Attributes:
+        version: of the configuration it was made by.
+        payload: the signed bytes; the license keys are read out of them, so what is stored is what was signed.
+        created_at: in UTC.
+    """
+
+    version: int
+    request_id: str
+    api_key_id: int | None
+    product_id: int
+    generator_id: int
+    quantity: int
+    signing_key_id: int
+    signed_at: int
+    signature: bytes
+    payload: bytes
+    activation_limit: int
+    validity: int
+    created_at: datetime
+
+
+_SQLITE_BATCH = """
+    INSERT INTO batches (request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
+        signature, created_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+"""
+_SQLITE_LICENSE_KEYS = """
+    INSERT INTO license_keys (license_key, product_id, generator_id, batch_id, source, activation_limit, validity,
+        status, created_at, updated_at)
+    SELECT value, ?2, ?3, ?4, 'generator', ?5, ?6, 'available', ?7, ?7 FROM json_each(?1, '$.licenseKeys')
+"""
+# One statement, so that it is a transaction of its own and one round trip, whatever the number of batches.
+_POSTGRESQL = """
+    WITH new AS MATERIALIZED (
+        SELECT nextval('batches_id_seq') AS id, given.* FROM unnest(
+            %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
+            %b::bytea[], %b::text[], %s::int[], %s::int[], %s::timestamptz[]
+        ) WITH ORDINALITY AS given (
+            version, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
+            signature, payload, activation_limit, validity, created_at, place
+        )
+        WHERE version = (SELECT version FROM configuration_version) ORDER BY place
+    ), recorded AS (
+        INSERT INTO batches (id, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
+            signature, created_at)
+        SELECT id, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at, signature,
+            created_at
+        FROM new
+    ), stored AS (
+        INSERT INTO license_keys (license_key, product_id, generator_id, batch_id, source, activation_limit, validity,
+            status, created_at, updated_at)
+        SELECT license_key, product_id, generator_id, id, 'generator', activation_limit, validity, 'available',
+            created_at, created_at
+        FROM new, json_array_elements_text(payload::json -> 'licenseKeys')
+            WITH ORDINALITY AS drawn (license_key, number)
+        ORDER BY place, number
+    )
+    SELECT place, id FROM new
+"""
+
+
+async def keep(storage: Storage, batch: NewBatch) -> int | None:
+    """Store a batch with its license keys, in one transaction with those of other requests, and commit.
+
+    Returns:
+        Its id; None where the configuration has changed since the batch was made, and nothing is stored.
+
+    Raises:
+        KeysCollide: a license key is stored already. Nothing is stored.
+        Unavailable: the database does not answer.
+    """
+    try:
+        return await storage.submit(record, batch, size=batch.quantity)
+    except IntegrityError as error:
+        raise KeysCollide from error
+
+
+def record(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]) -> Sequence[int | None]:
+    """Store batches with their license keys, in order: a bulk write, see `storage.bulk`.
+
+    Returns:
+        Ids of the batches; None where the configuration has changed since the batch was made, and nothing is stored.
+    """
+    if dialect == "sqlite":
+        cursor.execute("SELECT version FROM configuration_version")
+        version = cursor.fetchall()[0][0]
+        return [_record_on_sqlite(cursor, batch) if batch.version == version else None for batch in batches]
+    columns = [
+        [getattr(batch, name) for batch in batches]
+        for name in (
+            *("version", "request_id", "api_key_id", "product_id", "generator_id", "quantity", "signing_key_id"),
+            *("signed_at", "signature", "payload", "activation_limit", "validity", "created_at"),
+        )
+    ]
+    columns[9] = [batch.payload.decode("ascii") for batch in batches]
+    cursor.execute(_POSTGRESQL, columns)
+    ids = dict(cursor.fetchall())
+    return [ids.get(place) for place in range(1, len(batches) + 1)]
+
+
+def _record_on_sqlite(cursor: DBAPICursor, batch: NewBatch) -> int:
+    # As SQLAlchemy writes moments.
+    now = f"{batch.created_at:%Y-%m-%d %H:%M:%S.%f}"
+    cursor.execute(
+        _SQLITE_BATCH,
+        (
+            *(batch.request_id, batch.api_key_id, batch.product_id, batch.generator_id, batch.quantity),
+            *(batch.signing_key_id, batch.signed_at, batch.signature, now),
+        ),
+    )
+    batch_id: int = cursor.fetchall()[0][0]
+    terms = (batch.product_id, batch.generator_id, batch_id, batch.activation_limit, batch.validity, now)
+    cursor.execute(_SQLITE_LICENSE_KEYS, (batch.payload.decode("ascii"), *terms))
+    return batch_id
 
 
 def add(session: Session, row: Generator | Batch) -> None:

@@ -33,7 +33,7 @@ class UuidFormat:
     @property
     def key_space(self) -> int:
         """2^122: version and variant take six of the 128 bits."""
-        return 2**122
+        return _RANDOM_UUIDS
 
     def draw(self, quantity: int) -> list[str]:
         """All random bytes come from the operating system in one read."""
@@ -45,6 +45,7 @@ class UuidFormat:
         ]
 
 
+_RANDOM_UUIDS = 2**122
 # The variant takes the two upper bits of a hex digit and leaves the two lower ones as drawn.
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 

@@ -21,13 +21,14 @@ class LicenseKey(Base):
     """One license key. Columns are named as on the wire.
 
     `generator_id` and `batch_id` are no foreign keys: generators and batches stand above this package, and a license
-    key outlives its generator.
+    key outlives its generator. `product_id` is none either: checking it would lock the product's row in every request
+    (decision 0007).
     """
 
     __tablename__ = "license_keys"
 
     id: Mapped[PrimaryKey]
-    product_id: Mapped[int] = mapped_column(BigId, ForeignKey("products.id"))
+    product_id: Mapped[int] = mapped_column(BigId)
     generator_id: Mapped[int | None] = mapped_column(BigId)
     batch_id: Mapped[int | None] = mapped_column(BigId)
     contract_id: Mapped[int | None] = mapped_column(BigId)

@@ -26,16 +26,27 @@ class Envelope:
         return base64.b64encode(self.payload_bytes)
 
     def encode(self) -> bytes:
-        """The HTTP body. The payload bytes go in as they stand; nothing is serialised twice.
+        """The HTTP body, see `seal`."""
+        return seal(self.payload_bytes, self.response_base64, self.private_key_used, self.signature)
 
-        Slashes inside the base64 texts are escaped, as in the payload (protocol.md 1.3, last paragraph).
-        """
-        return b'{"response":%b,"response_base64":"%b","private_key_used":"%b","signature":"%b"}' % (
-            self.payload_bytes,
-            self.response_base64.replace(b"/", b"\\/"),
-            self.private_key_used.encode("ascii"),
-            base64.b64encode(self.signature).replace(b"/", b"\\/"),
-        )
+
+def seal(payload_bytes: bytes, response_base64: bytes, private_key_used: str, signature: bytes) -> bytes:
+    """The HTTP body. The payload bytes go in as they stand; nothing is serialised twice.
+
+    Slashes inside the base64 texts are escaped, as in the payload (protocol.md 1.3, last paragraph).
+
+    Args:
+        payload_bytes: the exact bytes of `response`.
+        response_base64: their base64, which was signed.
+        private_key_used: "product" or "global".
+        signature: the raw RSA signature.
+    """
+    return b'{"response":%b,"response_base64":"%b","private_key_used":"%b","signature":"%b"}' % (
+        payload_bytes,
+        response_base64.replace(b"/", b"\\/"),
+        private_key_used.encode("ascii"),
+        base64.b64encode(signature).replace(b"/", b"\\/"),
+    )
 
 
 def decode(body: bytes) -> Envelope:

@@ -31,6 +31,10 @@ class Keyring:
         """The signer of answers that no product answers for."""
         return self._signers[self.global_key_id]
 
+    def holds(self, key_id: int) -> bool:
+        """Whether the signer of a key has been loaded."""
+        return key_id in self._signers
+
     def signer(self, key_id: int) -> Signer:
         """The signer of a key, loaded on first use.
 

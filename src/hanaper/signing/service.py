@@ -1,5 +1,6 @@
 """The signing service: a code and a payload in, a signed answer out."""
 
+import base64
 from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
@@ -7,7 +8,7 @@ from threading import Lock
 from hanaper.clock import Clock
 from hanaper.protocol import payload as payload_bytes
 from hanaper.protocol.codes import Code, SignedBy
-from hanaper.protocol.envelope import Envelope
+from hanaper.protocol.envelope import seal
 from hanaper.protocol.payload import JsonValue, Payload
 from hanaper.signing.keyring import Keyring
 from hanaper.signing.signer import Signer
@@ -28,6 +29,7 @@ class SignedAnswer:
         kid: its public identifier.
         timestamp: Unix seconds, as in the payload.
         signature: the raw signature.
+        payload: the exact bytes of `response`.
     """
 
     body: bytes
@@ -37,6 +39,7 @@ class SignedAnswer:
     kid: str
     timestamp: int
     signature: bytes
+    payload: bytes
 
 
 class SigningService:
@@ -72,18 +75,31 @@ class SigningService:
             "timestamp": timestamp,
         }
         signer = self._keyring.signer(key_id)
-        envelope = Envelope(payload_bytes.encode(inner), label.value, b"")
-        message = envelope.response_base64
+        payload = payload_bytes.encode(inner)
+        message = base64.b64encode(payload)
         signature = signer.sign(message) if wants_product else self._sign_once(signer, message)
         return SignedAnswer(
-            body=Envelope(envelope.payload_bytes, label.value, signature).encode(),
+            body=seal(payload, message, label.value, signature),
             http_status=code.http_status,
             code=code.number,
             key_id=key_id,
             kid=signer.kid,
             timestamp=timestamp,
             signature=signature,
+            payload=payload,
         )
+
+    def holds(self, key_id: int) -> bool:
+        """Whether a key is ready to sign; else the first answer signed with it waits for the database."""
+        return self._keyring.holds(key_id)
+
+    def hold(self, key_id: int) -> None:
+        """Load a key and prove it.
+
+        Raises:
+            Misconfigured: it cannot be loaded.
+        """
+        self._keyring.signer(key_id)
 
     def _sign_once(self, signer: Signer, message: bytes) -> bytes:
         """Sign, or take the signature of the same bytes made a moment ago.

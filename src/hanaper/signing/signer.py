@@ -6,6 +6,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.verifier import Verifier
 
+_PADDING = padding.PKCS1v15()
+_HASH = hashes.SHA256()
+
 
 class SigningFailed(Exception):
     """The signer made a signature that its own public key rejects. It must not leave the process."""
@@ -43,4 +46,4 @@ class Signer:
         return signature
 
     def _raw(self, message: bytes) -> bytes:
-        return self._pair.private_key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+        return self._pair.private_key.sign(message, _PADDING, _HASH)

@@ -7,6 +7,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hanaper.protocol.envelope import Envelope
 from hanaper.settings import MINIMUM_KEY_BITS
 
+_PADDING = padding.PKCS1v15()
+_HASH = hashes.SHA256()
+
 
 class Verifier:
     """Verifies RSASSA-PKCS1-v1_5 signatures with SHA-256 (RFC 8017 8.2; protocol.md 1.4)."""
@@ -34,7 +37,7 @@ class Verifier:
     def accepts(self, message: bytes, signature: bytes) -> bool:
         """Whether the signature was made over these bytes with the private half."""
         try:
-            self._public_key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+            self._public_key.verify(signature, message, _PADDING, _HASH)
         except InvalidSignature:
             return False
         return True

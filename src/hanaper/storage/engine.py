@@ -88,6 +88,8 @@ def connect(database: Database, *, pool_size: int) -> Engine:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
+            # The connection that wrote last has the pages of the indexes in its cache.
+            pool_use_lifo=True,
             hide_parameters=True,
         )
         sqlite.prepare(engine, module, database.file)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hanaper.refusal import Misconfigured
 from hanaper.storage.transactions import Storage, lock_file, reason, translated
-from hanaper.storage.writer import TurnLock
+from hanaper.storage.turn_lock import TurnLock
 
 
 def scripts() -> Path:

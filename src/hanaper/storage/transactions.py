@@ -12,10 +12,13 @@ from sqlalchemy.orm import Session
 
 from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
+from hanaper.storage.bulk import Bulk
 from hanaper.storage.engine import Database, connect, locate
 from hanaper.storage.writer import Writer
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 class Storage:
@@ -28,7 +31,7 @@ class Storage:
     def __init__(self, database: Database, engine: Engine) -> None:
         self.database = database
         self.engine = engine
-        self._writer = None if database.file is None else Writer(engine, lock_file(database.file))
+        self._writer = Writer(engine, None if database.file is None else lock_file(database.file))
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -58,12 +61,27 @@ class Storage:
             Exception: what the work raised, after a rollback.
         """
         with translated():
-            if self._writer is not None:
+            if self.database.file is not None:
                 return self._writer.run(work)
             with self.engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
                 result = work(session)
                 session.flush()
             return result
+
+    async def submit(self, bulk: Bulk[Item, Outcome], item: Item, *, size: int) -> Outcome:
+        """Have an item written and committed, together with the items of other requests that wait.
+
+        Args:
+            bulk: what to do with a group of items.
+            item: for it.
+            size: how many rows it makes, roughly.
+
+        Raises:
+            Unavailable: the database does not answer, or the writers' queue was too long.
+            Exception: what the bulk raised for this item; nothing of it is stored.
+        """
+        with translated():
+            return await self._writer.submit(bulk, item, size)
 
     def ping(self) -> None:
         """Ask the database for a sign of life.
@@ -75,8 +93,7 @@ class Storage:
 
     def close(self) -> None:
         """Finish queued writes and close all connections."""
-        if self._writer is not None:
-            self._writer.close()
+        self._writer.close()
         self.engine.dispose()
 
     def __enter__(self) -> Self:

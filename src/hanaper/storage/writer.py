@@ -1,57 +1,59 @@
-"""One fair writer at a time for SQLite (design.md rule 5; decision 0003).
+"""The queue in front of the database's writers (design.md rule 5; decisions 0003 and 0008).
 
 SQLite lets one connection write and makes the others poll, with waits of seconds under load. Here the requests of
 a process queue up, first come, first served, for one writer thread; between the processes of a machine the threads
 take turns by a blocking file lock, which the operating system frees when a process dies.
+
+What many requests do alike, on both databases, is done for all of them that wait in one transaction (group commit): one
+sync of the disk for all. A lone request is not delayed: the writer takes what is there and never waits for more.
 """
 
-import fcntl
-import os
+import asyncio
+from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event, Lock, Thread
-from typing import Any, TypeVar
+from threading import Condition, Thread
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from hanaper.refusal import Unavailable
+from hanaper.storage.bulk import Bulk, run_bulk
+from hanaper.storage.jobs import BulkJob, SingleJob, finish_bulk, go_together
+from hanaper.storage.turn_lock import TurnLock
 
 LONGEST_WAIT_S = 15.0
+MOST_GATHERED = 32
+"""Jobs of one round of the event loop that are handed over together, at most."""
+
+LARGEST_GROUP = 2_000
+"""Rows, roughly. What is larger is not grouped further: its sync is a small part of it already."""
 
 Result = TypeVar("Result")
-
-
-class _Job:
-    """A piece of work on its way to the writer thread and back."""
-
-    def __init__(self, work: Callable[[Session], Any]) -> None:
-        self.work = work
-        self.done = Event()
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self._claimed = False
-        self._lock = Lock()
-
-    def claim(self) -> bool:
-        """True for the first who asks: the writer that will run it, or the caller that gives up on it."""
-        with self._lock:
-            first = not self._claimed
-            self._claimed = True
-            return first
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 
 class Writer:
-    """The writer thread of this process."""
+    """A writer thread of this process."""
 
-    def __init__(self, engine: Engine, lock_file: Path, *, longest_wait: float = LONGEST_WAIT_S) -> None:
+    def __init__(self, engine: Engine, lock_file: Path | None, *, longest_wait: float = LONGEST_WAIT_S) -> None:
+        """Set the writer up; its thread starts with the first job.
+
+        Args:
+            engine: of the database.
+            lock_file: by which the writing processes of a machine take turns; None where the database does that.
+            longest_wait: seconds a job may wait for its turn.
+        """
         self._engine = engine
         self._lock_file = lock_file
         self._longest_wait = longest_wait
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: deque[SingleJob | BulkJob | None] = deque()
+        self._gathered: deque[BulkJob] = deque()
+        self._more = Condition()
         self._thread: Thread | None = None
-        self._starting = Lock()
 
     def run(self, work: Callable[[Session], Result]) -> Result:
         """Run work in a transaction of its own and return when it is committed.
@@ -60,11 +62,10 @@ class Writer:
             Unavailable: it did not get its turn in time; it has not run and will not.
             Exception: what the work raised; its transaction was rolled back.
         """
-        self._start()
-        job = _Job(work)
-        self._jobs.put(job)
+        job = SingleJob(work)
+        self._put(job)
         if not job.done.wait(self._longest_wait) and job.claim():
-            raise Unavailable(f"the database was busy with other writers for {self._longest_wait:g} s: try again")
+            raise self._too_late()
         # Its turn came: from here on only the outcome may be told.
         job.done.wait()
         if job.error is not None:
@@ -72,31 +73,117 @@ class Writer:
         result: Result = job.result
         return result
 
+    async def submit(self, bulk: Bulk[Item, Outcome], item: Item, size: int) -> Outcome:
+        """Have an item written, together with others that wait, and return when it is committed.
+
+        Args:
+            bulk: what to do with a group of items; jobs of the same bulk are grouped.
+            item: for it.
+            size: how many rows it makes, roughly.
+
+        Raises:
+            Unavailable: it did not get its turn in time; it has not run and will not.
+            Exception: what the bulk raised for this item; nothing of it is stored.
+        """
+        job = BulkJob(bulk, item, size)
+        self._gather(job)
+
+        def give_up() -> None:
+            if job.claim():
+                job.future.set_exception(self._too_late())
+
+        patience = asyncio.get_running_loop().call_later(self._longest_wait, give_up)
+        try:
+            outcome: Outcome = await job.future
+        finally:
+            patience.cancel()
+        return outcome
+
+    def _gather(self, job: BulkJob) -> None:
+        """Hand over jobs of one round of the event loop together: who signs next in this round joins them.
+
+        A lone request's round ends with it. Under load a round is as long as there are requests to sign.
+        """
+        self._gathered.append(job)
+        if len(self._gathered) == 1:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        elif len(self._gathered) >= MOST_GATHERED:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        jobs = []
+        while self._gathered:
+            jobs.append(self._gathered.popleft())
+        if jobs:
+            self._put(*jobs)
+
     def close(self) -> None:
         """Finish what is queued and end the thread."""
         if self._thread is not None:
-            self._jobs.put(None)
+            self._put(None)
             self._thread.join(self._longest_wait)
 
-    def _start(self) -> None:
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    thread = Thread(target=self._serve, name="hanaper-writer", daemon=True)
-                    thread.start()
-                    self._thread = thread
+    def _put(self, *jobs: SingleJob | BulkJob | None) -> None:
+        with self._more:
+            self._jobs.extend(jobs)
+            if self._thread is None and jobs != (None,):
+                self._thread = Thread(target=self._serve, name="hanaper-writer", daemon=True)
+                self._thread.start()
+            self._more.notify()
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while True:
+            with self._more:
+                while not self._jobs:
+                    self._more.wait()
+                if self._jobs[0] is None:
+                    return
+            group: list[SingleJob | BulkJob] = []
             try:
-                # The job is claimed only when the turn has come, so that its caller can give up while another process
-                # holds the lock.
-                with TurnLock(self._lock_file):
-                    if job.claim():
-                        job.result = self._commit(job.work)
-            except BaseException as error:  # noqa: BLE001 -- handed over to the caller, who raises it
-                job.error = error
-            job.done.set()
+                # Jobs are claimed only when the turn has come, so that their callers can give up while another process
+                # holds the lock; and more of them may have come meanwhile.
+                with self._turn():
+                    group = self._take()
+                    self._write(group)
+            except BaseException as error:  # noqa: BLE001 -- handed over to the callers, who raise it
+                for job in group or self._take():
+                    job.finish(None, error)
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._lock_file is None else TurnLock(self._lock_file)
+
+    def _take(self) -> list[SingleJob | BulkJob]:
+        """The next job, and with a bulk job those that follow and can be done in the same transaction."""
+        group: list[SingleJob | BulkJob] = []
+        size = 0
+        with self._more:
+            while self._jobs:
+                job = self._jobs[0]
+                if job is None or (group and not go_together(group[0], job)):
+                    break
+                if isinstance(job, BulkJob):
+                    if group and size + job.size > LARGEST_GROUP:
+                        break
+                    size += job.size
+                self._jobs.popleft()
+                if job.claim():
+                    group.append(job)
+                if isinstance(job, SingleJob):
+                    break
+        return group
+
+    def _write(self, group: list[SingleJob | BulkJob]) -> None:
+        bulk_jobs = [job for job in group if isinstance(job, BulkJob)]
+        if bulk_jobs:
+            outcomes = run_bulk(self._engine, bulk_jobs[0].bulk, [job.item for job in bulk_jobs])
+            finish_bulk([(job, *outcome) for job, outcome in zip(bulk_jobs, outcomes, strict=True)])
+            return
+        for single in group:
+            if isinstance(single, SingleJob):
+                try:
+                    single.finish(self._commit(single.work), None)
+                except BaseException as error:  # noqa: BLE001 -- handed over to the caller, who raises it
+                    single.finish(None, error)
 
     def _commit(self, work: Callable[[Session], Result]) -> Result:
         engine = self._engine.execution_options(hanaper_writes=True)
@@ -105,20 +192,5 @@ class Writer:
             session.flush()
         return result
 
-
-class TurnLock:
-    """The lock by which the writing processes of one machine take turns. The kernel wakes the next, nobody polls."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._descriptor = -1
-
-    def __enter__(self) -> None:
-        try:
-            self._descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Unavailable(f"the lock file {self._file} cannot be opened: {error.strerror}") from error
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+    def _too_late(self) -> Unavailable:
+        return Unavailable(f"the database was busy with other writers for {self._longest_wait:g} s: try again")

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
@@ -22,6 +22,8 @@ Parameters: TypeAlias = dict[str, object]
 MOST_FIELDS = 64
 DEEPEST_JSON = 64
 _MOST_DIGITS = 40
+_FORM = b"application/x-www-form-urlencoded"
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _UTF8_NAMES = frozenset({b"", b"utf-8", b"utf8"})
 
 
@@ -31,19 +33,21 @@ async def read_body(request: Request, most_bytes: int) -> Parameters:
     Raises:
         Refusal: 1702 too large, 1703 unreadable, 1704 an encoding that is not spoken here.
     """
-    if {encoding.strip().lower() for encoding in request.headers.getlist("content-encoding")} - {"", "identity"}:
+    if {encoding.strip().lower() for encoding in header_lines(request, b"content-encoding")} - {b"", b"identity"}:
         raise _unsupported("Content-Encoding is not supported: send the body as it is.")
     body = await _receive(request, most_bytes)
-    header = request.headers.getlist("content-type")
+    header = header_lines(request, b"content-type")
     if len(header) > 1:
         raise _unsupported("There is more than one Content-Type header.")
     if not body.strip():
         return {}
+    if header == [_FORM]:
+        return parse_urlencoded(body)
     kind, options = parse_options_header(header[0] if header else None)
     if options.get(b"charset", b"").strip().lower() not in _UTF8_NAMES:
         raise _unsupported("The charset must be utf-8.")
     match kind:
-        case b"application/x-www-form-urlencoded":
+        case _ if kind == _FORM:
             return parse_urlencoded(body)
         case b"multipart/form-data":
             return parse_multipart(body, options.get(b"boundary", b""))
@@ -52,6 +56,11 @@ async def read_body(request: Request, most_bytes: int) -> Parameters:
     raise _unsupported(
         "Content-Type must be application/x-www-form-urlencoded, multipart/form-data or application/json."
     )
+
+
+def header_lines(request: Request, name: bytes) -> list[bytes]:
+    """The values of a header, one for each line."""
+    return [value for line, value in request.scope["headers"] if line == name]
 
 
 def parse_urlencoded(text: bytes) -> Parameters:
@@ -167,15 +176,20 @@ class _Parts:
 
 
 async def _receive(request: Request, most_bytes: int) -> bytes:
-    announced = request.headers.get("content-length", "")
-    if re.fullmatch(r"[0-9]{1,18}", announced) and int(announced) > most_bytes:
+    announced = header_lines(request, b"content-length")
+    if announced and _LENGTH.fullmatch(announced[0]) and int(announced[0]) > most_bytes:
         raise _too_large(most_bytes)
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
+    received = b""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        received += message.get("body", b"")
+        more = message.get("more_body", False)
         if len(received) > most_bytes:
             raise _too_large(most_bytes)
-    return bytes(received)
+    return received
 
 
 def _is_deeper(value: object, levels: int) -> bool:

@@ -1,7 +1,9 @@
 """How an endpoint is declared: path, shape, handler. Everything else is the same for all of them."""
 
+import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Generic, Literal, TypeVar
 
 from fastapi import APIRouter
@@ -11,12 +13,16 @@ from starlette.responses import Response
 
 from hanaper.access.authenticate import Caller, authenticate
 from hanaper.protocol.codes import Code
+from hanaper.refusal import Refusal, Unavailable
 from hanaper.signing.service import SignedAnswer
+from hanaper.storage.configuration import ConfigurationChanged, Snapshot
 from hanaper.web.fields import RequestShape, validate
 from hanaper.web.openapi import operation
 from hanaper.web.parameters import credentials, read_parameters
 from hanaper.web.responses import SignedResponse
 from hanaper.web.services import Services
+
+MOST_ATTEMPTS = 5
 
 Shape = TypeVar("Shape", bound=RequestShape)
 
@@ -27,70 +33,77 @@ class Call(Generic[Shape]):
 
     Attributes:
         services: the application's floors.
+        snapshot: the configuration the caller was found in.
         caller: who asks.
         fields: what is asked, checked.
         request_id: for the records.
     """
 
     services: Services
+    snapshot: Snapshot
     caller: Caller
     fields: Shape
     request_id: str
 
 
-Handler = Callable[[Call[Shape]], SignedAnswer]
+Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaitable[SignedAnswer]]
+Declared = TypeVar("Declared", bound=Callable[..., Any])
 
 
 def endpoint(
     router: APIRouter, method: Literal["GET", "POST"], name: str, *, shape: type[Shape], bad_fields: Code
-) -> Callable[[Handler[Shape]], Handler[Shape]]:
+) -> Callable[[Declared], Declared]:
     """Declare an endpoint. Its name is its path and the ability an API key needs for it.
 
-    The handler runs in a worker thread. Order: read, authenticate, validate, handle.
+    Order: read, authenticate, validate, handle. A handler that is a coroutine runs on the event loop and has to check
+    the snapshot's version in the transaction it commits; any other runs in a worker thread, for a caller who was looked
+    up anew.
 
     Args:
         shape: the request shape.
         bad_fields: the code that answers for bad fields.
     """
 
-    def declare(handler: Handler[Shape]) -> Handler[Shape]:
+    def declare(handler: Declared) -> Declared:
+        on_loop = inspect.iscoroutinefunction(handler)
+
+        async def attempt(
+            request: Request, services: Services, snapshot: Snapshot, parameters: dict[str, object]
+        ) -> SignedAnswer:
+            sender = credentials(request, parameters, services.settings)
+            caller = await authenticate(snapshot, sender, endpoint=name, pepper=services.pepper, now=services.clock())
+            limits: dict[str, Any] = {"max_quantity": services.settings.max_quantity}
+            fields = validate(shape, parameters, context=limits, code=bad_fields)
+            call = Call(services, snapshot, caller, fields, request.scope["state"]["request_id"])
+            answer: SignedAnswer = await (handler(call) if on_loop else run_in_threadpool(handler, call))
+            return answer
+
         async def route(request: Request) -> Response:
             services: Services = request.app.state.services
             parameters = await read_parameters(request, services.settings)
-            sender = credentials(request, parameters, services.settings)
+            began = monotonic()
+            anew = not on_loop
+            for _ in range(MOST_ATTEMPTS):
+                snapshot = await services.configuration.snapshot(anew=anew)
+                try:
+                    return SignedResponse(await attempt(request, services, snapshot, parameters))
+                except ConfigurationChanged:
+                    anew = True
+                except Refusal:
+                    # Nobody is refused for what has been mended meanwhile.
+                    if not await services.configuration.changed(snapshot, since=began):
+                        raise
+            raise Unavailable("the configuration changes faster than a request can be answered")
 
-            def serve() -> SignedAnswer:
-                caller = services.storage.read(
-                    lambda session: authenticate(
-                        session, sender, endpoint=name, pepper=services.pepper, now=services.clock()
-                    )
-                )
-                limits: dict[str, Any] = {"max_quantity": services.settings.max_quantity}
-                fields = validate(shape, parameters, context=limits, code=bad_fields)
-                return handler(Call(services, caller, fields, request.state.request_id))
-
-            return SignedResponse(await run_in_threadpool(serve))
-
-        _register(router, method, name, route, shape, handler.__doc__ or "")
+        router.add_api_route(
+            f"/{name}",
+            route,
+            methods=[method],
+            name=name,
+            description=handler.__doc__ or "",
+            response_model=None,
+            openapi_extra=operation(method, shape),
+        )
         return handler
 
     return declare
-
-
-def _register(
-    router: APIRouter,
-    method: str,
-    name: str,
-    route: Callable[[Request], Awaitable[Response]],
-    shape: type[RequestShape],
-    description: str,
-) -> None:
-    router.add_api_route(
-        f"/{name}",
-        route,
-        methods=[method],
-        name=name,
-        description=description,
-        response_model=None,
-        openapi_extra=operation(method, shape),
-    )

@@ -3,8 +3,6 @@
 from time import perf_counter
 from uuid import uuid4
 
-import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hanaper import log
@@ -13,6 +11,7 @@ from hanaper.web.failures import failure_response
 
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 _LONGEST_LOGGED_PATH = 200
+_EVERY_ANSWER = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _logger = log.get(__name__)
 
 
@@ -30,6 +29,7 @@ class Edge:
             return
         began = perf_counter()
         request_id = uuid4().hex
+        log.request_id.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
 
@@ -37,25 +37,25 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["Cache-Control"] = "no-store"
-                headers["X-Content-Type-Options"] = "nosniff"
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode("ascii")),
+                    *_EVERY_ANSWER,
+                ]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_headers)
-            except Exception as error:
-                if status:
-                    raise  # The answer has begun; all that is left is to cut the connection.
-                await failure_response(error, self._signing)(scope, receive, send_with_headers)
-            if scope["path"] not in _QUIET_PATHS:
-                # The path without the query string, which may hold an API key.
-                _logger.info(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"][:_LONGEST_LOGGED_PATH],
-                    status=status,
-                    ms=round((perf_counter() - began) * 1000, 2),
-                )
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            if status:
+                raise  # The answer has begun; all that is left is to cut the connection.
+            await failure_response(error, self._signing)(scope, receive, send_with_headers)
+        if scope["path"] not in _QUIET_PATHS:
+            # The path without the query string, which may hold an API key.
+            _logger.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"][:_LONGEST_LOGGED_PATH],
+                status=status,
+                ms=round((perf_counter() - began) * 1000, 2),
+            )

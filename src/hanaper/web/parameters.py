@@ -4,7 +4,7 @@ from starlette.requests import Request
 
 from hanaper.access.authenticate import Credentials
 from hanaper.settings import Settings
-from hanaper.web.body import Parameters, parse_urlencoded, read_body
+from hanaper.web.body import Parameters, header_lines, parse_urlencoded, read_body
 from hanaper.web.client_address import client_address
 
 _BLANKS = " \t\r\n\v\f"
@@ -39,16 +39,25 @@ def credentials(request: Request, parameters: Parameters, settings: Settings) ->
     is there counts, also when it is wrong.
     """
     bearer = None
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    scheme, _, token = _first(request, b"authorization").partition(" ")
     if scheme.lower() == "bearer":
         bearer = token.strip(_BLANKS)
-    places = (bearer, parameters.get("api_key"), request.headers.get("x-api-key", "").strip(_BLANKS))
+    places = (bearer, parameters.get("api_key"), _first(request, b"x-api-key").strip(_BLANKS))
     presented = next((place for place in places if place not in (None, "")), None)
     named = next((parameters[name] for name in _IDENTIFIERS if name in parameters), None)
     peer = request.client.host if request.client is not None else None
     return Credentials(
         # A key that is no text (a JSON number, say) is a wrong key, not a missing one.
         api_key=presented if presented is None or isinstance(presented, str) else "not text",
-        address=client_address(peer, request.headers.getlist("x-forwarded-for"), settings.trusted_proxies),
+        address=client_address(
+            peer,
+            [line.decode("latin-1") for line in header_lines(request, b"x-forwarded-for")],
+            settings.trusted_proxies,
+        ),
         identifier=named if isinstance(named, str) and named.isprintable() else None,
     )
+
+
+def _first(request: Request, name: bytes) -> str:
+    lines = header_lines(request, name)
+    return lines[0].decode("latin-1") if lines else ""

@@ -15,6 +15,13 @@ class SignedResponse(Response):
     media_type = "application/json"
 
     def __init__(self, answer: SignedAnswer, headers: dict[str, str] | None = None) -> None:
-        super().__init__(
-            answer.body, status_code=answer.http_status, headers={"X-Signing-Key-Id": answer.kid, **(headers or {})}
-        )
+        # Without the base class's own, which would build the same header lines by a longer way.
+        self.status_code = answer.http_status
+        self.background = None
+        self.body = answer.body
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(answer.body)),
+            (b"content-type", b"application/json"),
+            (b"x-signing-key-id", answer.kid.encode("ascii")),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]

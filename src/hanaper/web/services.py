@@ -6,6 +6,7 @@ from hanaper.clock import Clock
 from hanaper.keystore.keys import Keystore
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
+from hanaper.storage.configuration import Configuration
 from hanaper.storage.transactions import Storage
 
 
@@ -17,6 +18,7 @@ class Services:
         settings: as read at the start.
         clock: the time of day.
         storage: the database.
+        configuration: what is remembered of it.
         keystore: private keys at rest.
         signing: signs every answer.
         pepper: keys the digests of API keys. Secret.
@@ -25,6 +27,7 @@ class Services:
     settings: Settings
     clock: Clock
     storage: Storage
+    configuration: Configuration
     keystore: Keystore
     signing: SigningService
     pepper: bytes

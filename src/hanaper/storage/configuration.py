@@ -1,0 +1,131 @@
+"""What rarely changes, remembered by version (decision 0007).
+
+API keys, the block list, products, generators and signing keys are read by every request and changed by people. Each
+change of one of their rows draws a new version by a trigger, in the same transaction. What a process has read is
+remembered for as long as the version stands; the version itself is looked up once a second, and again inside each
+transaction that issues something. So nothing is ever issued on terms that had been changed before.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable
+from time import monotonic
+from typing import Any, TypeVar
+
+from sqlalchemy import BigInteger, CheckConstraint, Integer, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from hanaper.storage.base import Base
+from hanaper.storage.transactions import Storage
+
+LONGEST_TRUST_S = 1.0
+MOST_REMEMBERED = 10_000
+
+Found = TypeVar("Found")
+
+
+class ConfigurationVersion(Base):
+    """One row, written by triggers only.
+
+    The version is drawn at random, not counted: a database that comes back from a backup must not meet a process that
+    remembers other things under the same number.
+    """
+
+    __tablename__ = "configuration_version"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+class ConfigurationChanged(Exception):
+    """Somebody changed the configuration while a request was at work; nothing is stored. Begin again."""
+
+
+def current_version(session: Session) -> int:
+    """The version as this transaction sees it."""
+    return session.scalars(select(ConfigurationVersion.version)).one()
+
+
+class Snapshot:
+    """What has been read of the configuration at one version."""
+
+    def __init__(self, storage: Storage, version: int, seen: float) -> None:
+        """Begin with nothing.
+
+        Args:
+            storage: to read from.
+            version: of the configuration.
+            seen: `time.monotonic()` of a moment at which it was the current one.
+        """
+        self.version = version
+        self.seen = seen
+        self._storage = storage
+        self._found: dict[Hashable, Any] = {}
+
+    async def get(self, name: Hashable, load: Callable[[Session], Found]) -> Found:
+        """What is remembered under a name, or else what `load` reads. None is not remembered.
+
+        Raises:
+            ConfigurationChanged: the configuration is no longer at this version.
+            Unavailable: the database does not answer.
+        """
+        found: Found | None = self._found.get(name)
+        if found is not None:
+            return found
+
+        def work(session: Session) -> tuple[int, Found]:
+            return current_version(session), load(session)
+
+        began = monotonic()
+        version, read = await asyncio.to_thread(self._storage.read, work)
+        if version != self.version:
+            raise ConfigurationChanged
+        self.seen = max(self.seen, began)
+        if read is not None:
+            if len(self._found) >= MOST_REMEMBERED:
+                self._found.clear()
+            self._found[name] = read
+        return read
+
+
+class Configuration:
+    """The newest snapshot of a process. For one event loop."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._snapshot: Snapshot | None = None
+        self._looking: asyncio.Task[Snapshot] | None = None
+
+    async def snapshot(self, *, anew: bool = False) -> Snapshot:
+        """A snapshot that was current within the last second; or, looked up anew, at some moment after the call.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        if anew:
+            return await self._look_up()
+        if self._snapshot is not None and monotonic() - self._snapshot.seen <= LONGEST_TRUST_S:
+            return self._snapshot
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_up())
+        return await asyncio.shield(self._looking)
+
+    async def changed(self, snapshot: Snapshot, *, since: float) -> bool:
+        """Whether the configuration has another version now, unless it has been looked up since a moment.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        return snapshot.seen < since and await self._look_up() is not snapshot
+
+    async def _look_up(self) -> Snapshot:
+        try:
+            began = monotonic()
+            version = await asyncio.to_thread(self._storage.read, current_version)
+            if self._snapshot is None or self._snapshot.version != version:
+                self._snapshot = Snapshot(self._storage, version, began)
+            self._snapshot.seen = max(self._snapshot.seen, began)
+            return self._snapshot
+        finally:
+            self._looking = None
