@@ -1,4 +1,4 @@
-"""Configuration version, and no row that all requests touch.
+"""Configuration version, staged batches, and no row that all requests touch.
 
 Revision ID: 0002
 Revises: 0001
@@ -38,6 +38,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_configuration_version")),
     )
     op.execute("INSERT INTO configuration_version (id, version) VALUES (1, 1)")
+    op.create_table(
+        "staged_batches",
+        sa.Column("batch_id", BIG_ID, autoincrement=False, nullable=False),
+        sa.Column("abandoned", sa.Integer(), nullable=False),
+        sa.Column("touched_at", MOMENT, nullable=False),
+        sa.CheckConstraint("abandoned IN (0, 1)", name=op.f("ck_staged_batches_abandoned")),
+        sa.PrimaryKeyConstraint("batch_id", name=op.f("pk_staged_batches")),
+    )
     if op.get_bind().dialect.name == "sqlite":
         _rebuild(with_foreign_keys=False)
         for table in CONFIGURED:
@@ -64,6 +72,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # What is staged belongs to orders that nobody will finish.
+    op.execute("DELETE FROM license_keys WHERE batch_id IN (SELECT batch_id FROM staged_batches)")
+    op.drop_table("staged_batches")
     if op.get_bind().dialect.name == "sqlite":
         for table in CONFIGURED:
             for event in EVENTS:

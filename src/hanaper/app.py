@@ -15,7 +15,7 @@ from hanaper.keystore.keys import Keystore
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Configuration
-from hanaper.storage.migrate import require_current
+from hanaper.storage.schema import require_current
 from hanaper.storage.transactions import Storage
 from hanaper.web import health
 from hanaper.web.direct import Direct

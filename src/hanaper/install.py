@@ -17,7 +17,7 @@ from hanaper.products.create import NewProduct, create
 from hanaper.refusal import Misconfigured
 from hanaper.settings import Settings
 from hanaper.signing.key_pair import KeyPair
-from hanaper.storage import migrate
+from hanaper.storage import schema
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
@@ -46,9 +46,11 @@ def install(settings: Settings, *, demo: bool, now: datetime) -> Installed:
     """
     _make_folder(settings.data_dir)
     with Storage.open(settings) as storage:
-        if migrate.current(storage) is None:
+        if schema.current(storage) is None:
+            from hanaper.storage import migrate  # noqa: PLC0415 -- commands that do not migrate do without Alembic
+
             migrate.upgrade(storage)
-        migrate.require_current(storage)
+        schema.require_current(storage)
         keystore = _open_or_make_keystore(settings, storage)
         _make_keys(settings, storage, keystore, now)
         if demo:

@@ -13,8 +13,9 @@ from hanaper.access.authenticate import OPERATOR, Caller
 from hanaper.clock import utc_now
 from hanaper.issuing import generate as use_case
 from hanaper.issuing.draw import MOST_REDRAWS
-from hanaper.issuing.generate import Batched, Order, generate
+from hanaper.issuing.generate import Batched, generate
 from hanaper.issuing.models import Batch
+from hanaper.issuing.plan import Order
 from hanaper.licenses import store as licenses
 from hanaper.licenses.models import LicenseKey
 from hanaper.protocol import envelope, payload

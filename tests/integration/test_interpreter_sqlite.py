@@ -12,7 +12,8 @@ from hanaper.access.authenticate import OPERATOR
 from hanaper.app import open_services
 from hanaper.clock import utc_now
 from hanaper.install import install
-from hanaper.issuing.generate import Order, generate
+from hanaper.issuing.generate import generate
+from hanaper.issuing.plan import Order
 from hanaper.settings import Settings
 from hanaper.storage import sqlite
 

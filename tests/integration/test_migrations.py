@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from hanaper.keystore.models import SigningKey
 from hanaper.refusal import Misconfigured
 from hanaper.settings import Settings
-from hanaper.storage import migrate
+from hanaper.storage import migrate, schema
 from hanaper.storage.transactions import Storage, lock_file
 from hanaper.tables import metadata
 
@@ -76,16 +76,16 @@ def described(connection: Connection) -> dict[str, Any]:
 
 
 def test_a_database_goes_up_down_to_nothing_and_up_again(storage: Storage) -> None:
-    assert migrate.current(storage) is None
+    assert schema.current(storage) is None
     migrate.upgrade(storage)
-    assert migrate.current(storage) == migrate.head()
+    assert schema.current(storage) == schema.head()
     assert tables(storage) == {"alembic_version", *metadata.tables}
     migrate.downgrade(storage, "base")
-    assert migrate.current(storage) is None
+    assert schema.current(storage) is None
     with storage.engine.connect() as connection:
         assert everything_in(connection) <= {"alembic_version", "alembic_version_pkc"}
     migrate.upgrade(storage)
-    assert migrate.current(storage) == migrate.head()
+    assert schema.current(storage) == schema.head()
     assert tables(storage) == {"alembic_version", *metadata.tables}
 
 
@@ -162,7 +162,7 @@ def test_processes_that_upgrade_at_the_same_time_do_not_disturb_each_other(
     ]
     ends = [(process.communicate(timeout=60), process.returncode) for process in processes]
     assert [(errors, status) for (_, errors), status in ends] == [("", 0)] * 3
-    assert migrate.current(storage) == migrate.head()
+    assert schema.current(storage) == schema.head()
     assert tables(storage) == {"alembic_version", *metadata.tables}
 
 
@@ -187,7 +187,7 @@ def test_an_upgrade_keeps_other_processes_out_while_it_runs(storage: Storage, mo
     monkeypatch.setattr(command, "upgrade", watched)
     migrate.upgrade(storage)
     assert kept_out == ["head"]
-    assert migrate.current(storage) == migrate.head()
+    assert schema.current(storage) == schema.head()
 
 
 def test_an_upgrade_that_fails_leaves_nothing_behind(storage: Storage) -> None:
@@ -195,30 +195,30 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(storage: Storage) -> None:
         connection.execute(text("CREATE TABLE product_meta (somebody_elses INTEGER)"))
     with pytest.raises(Misconfigured, match=r"product_meta.* already exists.*nothing has been changed"):
         migrate.upgrade(storage)
-    assert migrate.current(storage) is None
+    assert schema.current(storage) is None
     assert tables(storage) <= {"product_meta", "alembic_version"}
 
 
 def test_a_current_schema_is_accepted(storage: Storage) -> None:
     migrate.upgrade(storage)
-    migrate.require_current(storage)
+    schema.require_current(storage)
 
 
 def test_an_empty_database_is_refused_with_the_command_that_helps(storage: Storage) -> None:
     with pytest.raises(Misconfigured, match="has no hanaper schema yet: run `hanaper init` first"):
-        migrate.require_current(storage)
+        schema.require_current(storage)
 
 
 def test_an_older_schema_is_refused_with_the_command_that_helps(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate.upgrade(storage)
-    found = migrate.current(storage)
-    monkeypatch.setattr(migrate, "head", lambda: "the next one")
+    found = schema.current(storage)
+    monkeypatch.setattr(schema, "head", lambda: "the next one")
     with pytest.raises(
         Misconfigured, match=f"has schema {found}, but the next one is needed: make a backup, then run `hanaper db up"
     ):
-        migrate.require_current(storage)
+        schema.require_current(storage)
 
 
 def test_a_newer_schema_is_refused_with_the_advice_that_helps(storage: Storage) -> None:
@@ -226,4 +226,4 @@ def test_a_newer_schema_is_refused_with_the_advice_that_helps(storage: Storage) 
     with storage.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(Misconfigured, match="has schema 9999, which is newer than this hanaper: install the newer"):
-        migrate.require_current(storage)
+        schema.require_current(storage)

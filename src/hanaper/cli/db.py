@@ -4,7 +4,7 @@ import typer
 
 from hanaper.cli.options import AsJson, DataDir, load_settings
 from hanaper.cli.output import print_row
-from hanaper.storage import migrate
+from hanaper.storage import schema
 from hanaper.storage.transactions import Storage
 
 app = typer.Typer(help="The database schema.", no_args_is_help=True)
@@ -14,15 +14,17 @@ app = typer.Typer(help="The database schema.", no_args_is_help=True)
 def upgrade(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Bring the schema to the state this version needs. Make a backup first."""
     with Storage.open(load_settings(data_dir)) as storage:
-        before = migrate.current(storage)
+        from hanaper.storage import migrate  # noqa: PLC0415 -- no other command needs Alembic
+
+        before = schema.current(storage)
         migrate.upgrade(storage)
-        print_row({"before": before, "now": migrate.current(storage)}, as_json=as_json)
+        print_row({"before": before, "now": schema.current(storage)}, as_json=as_json)
 
 
 @app.command("check")
 def check(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Tell whether the schema is the one this version needs; exit status 78 when it is not."""
     with Storage.open(load_settings(data_dir)) as storage:
-        found, needed = migrate.current(storage), migrate.head()
+        found, needed = schema.current(storage), schema.head()
         print_row({"found": found, "needed": needed, "current": found == needed}, as_json=as_json)
-        migrate.require_current(storage)
+        schema.require_current(storage)

@@ -16,7 +16,8 @@ from hanaper.cli.options import DataDir, opened, reference
 from hanaper.cli.output import note
 from hanaper.cli.progress import progress
 from hanaper.cli.records import Format, RecordWriter, open_output
-from hanaper.issuing.generate import Batched, Order, generate
+from hanaper.issuing.generate import Batched, generate
+from hanaper.issuing.plan import Order
 from hanaper.licenses.rules import LONGEST_VALIDITY_DAYS, MOST_ACTIVATIONS
 from hanaper.refusal import Invalid, Refusal
 from hanaper.web.services import Services

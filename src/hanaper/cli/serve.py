@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated
@@ -17,7 +18,6 @@ from hanaper.app import create_app, open_services, settle
 from hanaper.cli.options import DataDir, load_settings
 from hanaper.refusal import Misconfigured, Unavailable
 from hanaper.settings import Settings
-from hanaper.storage import migrate
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 
@@ -42,6 +42,8 @@ def serve(
             os.environ[f"HANAPER_{name.upper()}"] = str(value)
     settings = load_settings(data_dir, serving=True)
     if migrate_first:
+        from hanaper.storage import migrate  # noqa: PLC0415 -- a server that does not migrate does without Alembic
+
         with Storage.open(settings) as storage:
             migrate.upgrade(storage)
     services = open_services(settings)
@@ -70,7 +72,19 @@ def _one_process(services: Services, listener: socket.socket) -> Callable[[], No
 def _several_processes(services: Services, listener: socket.socket) -> Callable[[], None]:
     # Each worker opens its own services; these have only been a check.
     services.storage.close()
+    _forget_main_program()
     return Multiprocess(_config("hanaper.app:from_environment", services.settings), sockets=[listener]).run
+
+
+def _forget_main_program() -> None:
+    """Keep workers from importing the command line.
+
+    A process that is spawned first imports the program it comes from, by its name or its file. A worker needs nothing
+    of it: that is 12 MB less for each.
+    """
+    main = sys.modules["__main__"]
+    main.__spec__ = None
+    vars(main).pop("__file__", None)
 
 
 def _config(app: object, settings: Settings) -> uvicorn.Config:

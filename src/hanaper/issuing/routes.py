@@ -4,8 +4,10 @@ from fastapi import APIRouter
 
 from hanaper.clock import iso_z
 from hanaper.issuing import store
-from hanaper.issuing.generate import Order, generate
+from hanaper.issuing.generate import generate
+from hanaper.issuing.large_order import LARGEST_AT_ONCE, LargeOrders
 from hanaper.issuing.models import Generator
+from hanaper.issuing.plan import Order
 from hanaper.issuing.schemas import GenerateRequest, ListGeneratorsRequest
 from hanaper.protocol import codes
 from hanaper.protocol.payload import JsonValue
@@ -21,6 +23,9 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     fields = call.fields
     order = Order(fields.generator_id, fields.quantity, fields.activation_limit, fields.validity_days)
     services = call.services
+    if order.quantity > LARGEST_AT_ONCE:
+        large_orders = LargeOrders(services.storage, services.signing, services.clock, services.large_orders)
+        return await large_orders.issue(order, call.caller, call.request_id, call.snapshot)
     issued = await generate(
         order,
         call.caller,

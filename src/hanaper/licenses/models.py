@@ -58,6 +58,21 @@ class LicenseKey(Base):
     )
 
 
+class StagedBatch(Base):
+    """A large batch that is still being stored, piece by piece (decision 0009).
+
+    As long as this row is there, the license keys of the batch are taken, but exist for nobody.
+    """
+
+    __tablename__ = "staged_batches"
+
+    batch_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    abandoned: Mapped[int]
+    touched_at: Mapped[Moment]
+
+    __table_args__ = (CheckConstraint("abandoned IN (0, 1)", name="abandoned"),)
+
+
 class LicenseKeyMeta(Base):
     """A name and a value that somebody attached to a license key."""
 

@@ -1,5 +1,6 @@
 """Queries about license keys."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar
@@ -8,7 +9,8 @@ from sqlalchemy import Select, Table, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from hanaper.licenses.models import LicenseKey
+from hanaper.licenses.models import LicenseKey, StagedBatch
+from hanaper.storage.transactions import Storage
 
 _NAMES_PER_QUERY = 1000
 
@@ -45,6 +47,19 @@ def add(session: Session, license_keys: Sequence[str], common: NewLicenseKeys) -
         raise KeysCollide from error
 
 
+async def taken(storage: Storage, license_keys: Sequence[str]) -> set[str]:
+    """Those of some license keys that keep the others from being stored.
+
+    Raises:
+        KeysCollide: there are none: some other constraint is violated, which is a bug.
+        Unavailable: the database does not answer.
+    """
+    found = await asyncio.to_thread(storage.read, lambda session: already_stored(session, license_keys))
+    if not found:
+        raise KeysCollide
+    return found
+
+
 def already_stored(session: Session, license_keys: Sequence[str]) -> set[str]:
     """Those of the license keys that are stored, deleted ones too."""
     found: set[str] = set()
@@ -55,14 +70,14 @@ def already_stored(session: Session, license_keys: Sequence[str]) -> set[str]:
 
 
 def count(session: Session, *, product_id: int | None = None, status: str | None = None) -> int:
-    """How many license keys there are that are not deleted."""
+    """How many license keys there are that are not deleted, and not of a batch that is still being stored."""
     return session.scalars(_filtered(select(func.count(LicenseKey.id)), product_id, status)).one()
 
 
 def pages(
     session: Session, *, product_id: int | None = None, status: str | None = None, page_size: int = 1000
 ) -> Iterator[Sequence[LicenseKey]]:
-    """All license keys that are not deleted, in order of id, a page at a time."""
+    """The license keys that `count` counts, in order of id, a page at a time."""
     query = _filtered(select(LicenseKey), product_id, status).order_by(LicenseKey.id).limit(page_size)
     last = 0
     while page := session.scalars(query.where(LicenseKey.id > last)).all():
@@ -75,7 +90,8 @@ _Query = TypeVar("_Query", bound=Select[Any])
 
 
 def _filtered(query: _Query, product_id: int | None, status: str | None) -> _Query:
-    query = query.where(LicenseKey.deleted_at.is_(None))
+    staged = LicenseKey.batch_id.in_(select(StagedBatch.batch_id))
+    query = query.where(LicenseKey.deleted_at.is_(None), LicenseKey.batch_id.is_(None) | ~staged)
     if product_id is not None:
         query = query.where(LicenseKey.product_id == product_id)
     if status is not None:

@@ -38,6 +38,15 @@ def encode(payload: Payload) -> bytes:
     return ("{" + ",".join(fields) + "}" if fields else "[]").encode("ascii")
 
 
+def encode_items(values: list[str]) -> bytes:
+    """The inside of an array of texts, without its brackets, for an array that is encoded piece by piece.
+
+    Raises:
+        ValueError: see `encode`.
+    """
+    return _fragment(values)[1:-1].encode("ascii")
+
+
 def _fragment(value: JsonValue) -> str:
     """A value as JSON text."""
     if type(value) is str:

@@ -1,5 +1,6 @@
 """The signing service: a code and a payload in, a signed answer out."""
 
+import asyncio
 import base64
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from hanaper.clock import Clock
 from hanaper.protocol import payload as payload_bytes
 from hanaper.protocol.codes import Code, SignedBy
 from hanaper.protocol.envelope import seal
+from hanaper.protocol.long_payload import LongPayload
 from hanaper.protocol.payload import JsonValue, Payload
 from hanaper.signing.keyring import Keyring
 from hanaper.signing.signer import Signer
@@ -29,7 +31,7 @@ class SignedAnswer:
         kid: its public identifier.
         timestamp: Unix seconds, as in the payload.
         signature: the raw signature.
-        payload: the exact bytes of `response`.
+        payload: the exact bytes of `response`; empty for a long answer, which has them in its body alone.
     """
 
     body: bytes
@@ -64,9 +66,7 @@ class SigningService:
             SigningFailed: the signature does not verify; nothing may be released.
             Misconfigured: the product's key cannot be loaded.
         """
-        wants_product = code.signed_by is SignedBy.PRODUCT and product_key_id is not None
-        key_id = product_key_id if wants_product and product_key_id is not None else self._keyring.global_key_id
-        label = SignedBy.PRODUCT if wants_product else SignedBy.GLOBAL
+        key_id, label = self._key(code, product_key_id)
         timestamp = int(self._clock().timestamp())
         inner: dict[str, JsonValue] = {
             "code": code.on_wire,
@@ -77,7 +77,8 @@ class SigningService:
         signer = self._keyring.signer(key_id)
         payload = payload_bytes.encode(inner)
         message = base64.b64encode(payload)
-        signature = signer.sign(message) if wants_product else self._sign_once(signer, message)
+        by_product = label is SignedBy.PRODUCT
+        signature = signer.sign(message) if by_product else self._sign_once(signer, message)
         return SignedAnswer(
             body=seal(payload, message, label.value, signature),
             http_status=code.http_status,
@@ -89,17 +90,46 @@ class SigningService:
             payload=payload,
         )
 
-    def holds(self, key_id: int) -> bool:
-        """Whether a key is ready to sign; else the first answer signed with it waits for the database."""
-        return self._keyring.holds(key_id)
+    def finish(self, code: Code, content: LongPayload, *, product_key_id: int | None = None) -> SignedAnswer:
+        """Sign a long answer, as `answer` does.
 
-    def hold(self, key_id: int) -> None:
-        """Load a key and prove it.
+        Args:
+            code: the row of the code table; `content` was begun with its number and message.
+            content: to be ended by the timestamp.
+            product_key_id: id of the product's key.
+
+        Raises:
+            SigningFailed: the signature does not verify; nothing may be released.
+            Misconfigured: the product's key cannot be loaded.
+        """
+        key_id, label = self._key(code, product_key_id)
+        timestamp = int(self._clock().timestamp())
+        signer = self._keyring.signer(key_id)
+        signature = signer.sign_digest(content.finish({"timestamp": timestamp}))
+        return SignedAnswer(
+            body=content.sealed(label.value, signature),
+            http_status=code.http_status,
+            code=code.number,
+            key_id=key_id,
+            kid=signer.kid,
+            timestamp=timestamp,
+            signature=signature,
+            payload=b"",
+        )
+
+    async def ready(self, key_id: int | None) -> None:
+        """Have a key loaded and proven, without keeping the event loop from anything else.
 
         Raises:
             Misconfigured: it cannot be loaded.
         """
-        self._keyring.signer(key_id)
+        if key_id is not None and not self._keyring.holds(key_id):
+            await asyncio.to_thread(self._keyring.signer, key_id)
+
+    def _key(self, code: Code, product_key_id: int | None) -> tuple[int, SignedBy]:
+        if code.signed_by is SignedBy.PRODUCT and product_key_id is not None:
+            return product_key_id, SignedBy.PRODUCT
+        return self._keyring.global_key_id, SignedBy.GLOBAL
 
     def _sign_once(self, signer: Signer, message: bytes) -> bytes:
         """Sign, or take the signature of the same bytes made a moment ago.

@@ -2,12 +2,14 @@
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.verifier import Verifier
 
 _PADDING = padding.PKCS1v15()
 _HASH = hashes.SHA256()
+_PREHASHED = Prehashed(_HASH)
 
 
 class SigningFailed(Exception):
@@ -42,6 +44,17 @@ class Signer:
         """
         signature = self._raw(message)
         if not self._verifier.accepts(message, signature):
+            raise SigningFailed(f"key {self.kid} made a signature that does not verify")
+        return signature
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """Sign a message of which only the SHA-256 is at hand, and verify before release. The same signature as `sign`.
+
+        Raises:
+            SigningFailed: the signature does not verify.
+        """
+        signature = self._pair.private_key.sign(digest, _PADDING, _PREHASHED)
+        if not self._verifier.accepts_digest(digest, signature):
             raise SigningFailed(f"key {self.kid} made a signature that does not verify")
         return signature
 

@@ -3,12 +3,14 @@
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from hanaper.protocol.envelope import Envelope
 from hanaper.settings import MINIMUM_KEY_BITS
 
 _PADDING = padding.PKCS1v15()
 _HASH = hashes.SHA256()
+_PREHASHED = Prehashed(_HASH)
 
 
 class Verifier:
@@ -36,8 +38,15 @@ class Verifier:
 
     def accepts(self, message: bytes, signature: bytes) -> bool:
         """Whether the signature was made over these bytes with the private half."""
+        return self._accepts(message, signature, _HASH)
+
+    def accepts_digest(self, digest: bytes, signature: bytes) -> bool:
+        """Whether the signature was made over a message with this SHA-256."""
+        return self._accepts(digest, signature, _PREHASHED)
+
+    def _accepts(self, data: bytes, signature: bytes, algorithm: hashes.SHA256 | Prehashed) -> bool:
         try:
-            self._public_key.verify(signature, message, _PADDING, _HASH)
+            self._public_key.verify(signature, data, _PADDING, algorithm)
         except InvalidSignature:
             return False
         return True

@@ -2,45 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.resources import files
-from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hanaper.refusal import Misconfigured
+from hanaper.storage.schema import scripts
 from hanaper.storage.transactions import Storage, lock_file, reason, translated
 from hanaper.storage.turn_lock import TurnLock
-
-
-def scripts() -> Path:
-    """The folder of the migrations: inside an installed package, or the top level of a source tree.
-
-    Raises:
-        Misconfigured: neither is there; the installation is broken.
-    """
-    package = Path(str(files("hanaper")))
-    for folder in (package / "migrations", package.parents[1] / "alembic"):
-        if (folder / "env.py").is_file():
-            return folder
-    raise Misconfigured(f"the migrations are missing from {package}: install hanaper again")
-
-
-def head() -> str:
-    """The revision this code expects."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None, "the migrations hold at least one revision"  # noqa: S101 -- a broken package
-    return revision
-
-
-def current(storage: Storage) -> str | None:
-    """The revision of the database; None when it is empty."""
-    with translated(), storage.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 def upgrade(storage: Storage, revision: str = "head") -> None:
@@ -51,28 +22,6 @@ def upgrade(storage: Storage, revision: str = "head") -> None:
 def downgrade(storage: Storage, revision: str) -> None:
     """Take the schema back."""
     _run(storage, lambda config: command.downgrade(config, revision))
-
-
-def require_current(storage: Storage) -> None:
-    """Make sure that the schema is the one this code expects.
-
-    Raises:
-        Misconfigured: it is older, newer or missing; the text names the command that helps.
-    """
-    found = current(storage)
-    if found == head():
-        return
-    if found is None:
-        raise Misconfigured(f"{storage.database.shown} has no hanaper schema yet: run `hanaper init` first")
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if found not in known:
-        raise Misconfigured(
-            f"{storage.database.shown} has schema {found}, which is newer than this hanaper: install the newer release"
-        )
-    raise Misconfigured(
-        f"{storage.database.shown} has schema {found}, but {head()} is needed: "
-        "make a backup, then run `hanaper db upgrade` (or start with `hanaper serve --migrate`)"
-    )
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -14,7 +14,7 @@ from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
 from hanaper.storage.bulk import Bulk
 from hanaper.storage.engine import Database, connect, locate
-from hanaper.storage.writer import Writer
+from hanaper.storage.writer import LARGEST_GROUP, Writer
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -68,20 +68,20 @@ class Storage:
                 session.flush()
             return result
 
-    async def submit(self, bulk: Bulk[Item, Outcome], item: Item, *, size: int) -> Outcome:
+    async def submit(self, bulk: Bulk[Item, Outcome], item: Item, *, size: int | None) -> Outcome:
         """Have an item written and committed, together with the items of other requests that wait.
 
         Args:
             bulk: what to do with a group of items.
             item: for it.
-            size: how many rows it makes, roughly.
+            size: how many rows it makes, roughly; None for an item that wants a transaction of its own.
 
         Raises:
             Unavailable: the database does not answer, or the writers' queue was too long.
             Exception: what the bulk raised for this item; nothing of it is stored.
         """
         with translated():
-            return await self._writer.submit(bulk, item, size)
+            return await self._writer.submit(bulk, item, LARGEST_GROUP if size is None else size)
 
     def ping(self) -> None:
         """Ask the database for a sign of life.

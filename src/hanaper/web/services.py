@@ -1,6 +1,7 @@
 """What every endpoint needs, made once per process by `create_app`."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from hanaper.clock import Clock
 from hanaper.keystore.keys import Keystore
@@ -22,6 +23,7 @@ class Services:
         keystore: private keys at rest.
         signing: signs every answer.
         pepper: keys the digests of API keys. Secret.
+        large_orders: the turn of a large order.
     """
 
     settings: Settings
@@ -31,6 +33,7 @@ class Services:
     keystore: Keystore
     signing: SigningService
     pepper: bytes
+    large_orders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def __repr__(self) -> str:
         return "Services()"

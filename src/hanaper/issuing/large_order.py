@@ -1,0 +1,122 @@
+"""Orders of more than a thousand license keys (decision 0009).
+
+In one transaction they would keep every other writer waiting for seconds. Their keys are stored a few at a time, taken
+but there for nobody, while others' requests go in between; one short transaction at the end records the signed batch
+and makes all of them exist.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from hanaper.access.authenticate import Caller
+from hanaper.clock import Clock
+from hanaper.issuing import staging
+from hanaper.issuing.custom import NoSuchFunction
+from hanaper.issuing.draw import CannotDraw, Draw
+from hanaper.issuing.formats import format_of
+from hanaper.issuing.generate import not_to_be_had
+from hanaper.issuing.models import Batch
+from hanaper.issuing.plan import Order, Plan, plan_for
+from hanaper.licenses import store as licenses
+from hanaper.licenses.key_formats import KeyFormat
+from hanaper.protocol import codes
+from hanaper.protocol.long_payload import LongPayload
+from hanaper.protocol.payload import encode_items
+from hanaper.refusal import Unavailable
+from hanaper.signing.service import SignedAnswer, SigningService
+from hanaper.storage.configuration import ConfigurationChanged, Snapshot
+from hanaper.storage.session import Session
+from hanaper.storage.transactions import Storage
+
+LARGEST_AT_ONCE = 1000
+KEYS_PER_PIECE = 250
+_CODE = codes.GENERATED_LICENSE_KEYS
+
+
+@dataclass(frozen=True, slots=True)
+class LargeOrders:
+    """Issues large orders, one at a time in a process: what one of them holds in memory is enough."""
+
+    storage: Storage
+    signing: SigningService
+    clock: Clock
+    turn: asyncio.Semaphore
+
+    async def issue(self, order: Order, caller: Caller, request_id: str, snapshot: Snapshot) -> SignedAnswer:
+        """Issue license keys.
+
+        Raises:
+            Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had. Nothing is there.
+            ConfigurationChanged: begin again with a newer snapshot. Nothing is there.
+            Unavailable: the database does not answer.
+        """
+        plan = await plan_for(order, caller, snapshot)
+        await self.signing.ready(plan.product_key_id)
+        async with self.turn:
+            await self.clear()
+            batch_id = await asyncio.to_thread(self.storage.write, lambda session: staging.begin(session, self.clock()))
+            try:
+                return await self._issue(order, plan, caller, request_id, snapshot, batch_id)
+            except Exception as error:
+                await asyncio.to_thread(staging.discard, self.storage, batch_id)
+                if isinstance(error, CannotDraw | NoSuchFunction):
+                    raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error
+                if isinstance(error, staging.Abandoned):
+                    raise Unavailable("a large order stood still for so long that it was cleared away") from error
+                raise
+
+    async def clear(self) -> None:
+        """Clear away what processes that died have left."""
+        dead = await asyncio.to_thread(self.storage.read, lambda session: staging.abandoned(session, self.clock()))
+        for batch_id in dead:
+            await asyncio.to_thread(staging.discard, self.storage, batch_id)
+
+    async def _issue(
+        self, order: Order, plan: Plan, caller: Caller, request_id: str, snapshot: Snapshot, batch_id: int
+    ) -> SignedAnswer:
+        form = format_of(plan.recipe)
+        if form.key_space is not None and form.key_space < order.quantity:
+            raise CannotDraw(f"{order.quantity} keys asked of a key space of {form.key_space}")
+        payload = LongPayload({"code": _CODE.on_wire, "message": _CODE.message}, "licenseKeys")
+        for start in range(0, order.quantity, KEYS_PER_PIECE):
+            quantity = min(KEYS_PER_PIECE, order.quantity - start)
+            payload.add(await self._stage(order, plan, form, quantity, batch_id))
+        answer = await asyncio.to_thread(self.signing.finish, _CODE, payload, product_key_id=plan.product_key_id)
+        batch = Batch(
+            id=batch_id,
+            request_id=request_id,
+            api_key_id=caller.api_key_id,
+            product_id=plan.product_id,
+            generator_id=plan.generator_id,
+            quantity=order.quantity,
+            signing_key_id=answer.key_id,
+            signed_at=answer.timestamp,
+            signature=answer.signature,
+            created_at=self.clock(),
+        )
+
+        def finish(session: Session) -> bool:
+            return staging.finish(session, batch, snapshot.version)
+
+        if not await asyncio.to_thread(self.storage.write, finish):
+            raise ConfigurationChanged
+        return answer
+
+    async def _stage(self, order: Order, plan: Plan, form: KeyFormat, quantity: int, batch_id: int) -> list[str]:
+        draw = await plan.draw(Draw, form, quantity)
+        while True:
+            piece = staging.Piece(
+                batch_id=batch_id,
+                product_id=plan.product_id,
+                generator_id=plan.generator_id,
+                activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
+                validity=plan.validity if order.validity is None else order.validity,
+                array=b"[" + encode_items(draw.keys) + b"]",
+                now=self.clock(),
+            )
+            try:
+                await staging.stage(self.storage, piece)
+            except licenses.KeysCollide:
+                await plan.draw(draw.replace, await licenses.taken(self.storage, draw.keys))
+            else:
+                return draw.keys
