@@ -20,11 +20,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 class RecordWriter:
     """Writes records with the same fields."""
 
-    def __init__(self, stream: TextIO, form: Format, fields: Sequence[str]) -> None:
+    def __init__(self, stream: TextIO, form: Format, fields: Sequence[str], *, header: bool = True) -> None:
         self._stream = stream
         self._fields = fields
         self._csv = csv.DictWriter(stream, fields, quoting=csv.QUOTE_MINIMAL) if form == "csv" else None
-        if self._csv is not None:
+        if self._csv is not None and header:
             self._csv.writeheader()
 
     def write(self, record: Mapping[str, object]) -> None:

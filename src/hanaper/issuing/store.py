@@ -177,6 +177,12 @@ def listed(
     return session.scalars(query.order_by(Generator.id)).all()
 
 
+def batches_of(session: Session, request_id: str) -> Sequence[tuple[int, int]]:
+    """Ids and quantities of the batches that one request or command made, in order of id."""
+    query = select(Batch.id, Batch.quantity).where(Batch.request_id == request_id).order_by(Batch.id)
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
 def issued(session: Session) -> dict[int, Issued]:
     """What each generator has made.
 

@@ -69,6 +69,12 @@ def already_stored(session: Session, license_keys: Sequence[str]) -> set[str]:
     return found
 
 
+def of_batch(session: Session, batch_id: int) -> list[str]:
+    """The license keys of a batch, in the order of the answer, also those that have been deleted since."""
+    query = select(LicenseKey.license_key).where(LicenseKey.batch_id == batch_id).order_by(LicenseKey.id)
+    return list(session.scalars(query))
+
+
 def count(session: Session, *, product_id: int | None = None, status: str | None = None) -> int:
     """How many license keys there are that are not deleted, and not of a batch that is still being stored."""
     return session.scalars(_filtered(select(func.count(LicenseKey.id)), product_id, status)).one()
