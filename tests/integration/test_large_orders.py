@@ -227,8 +227,16 @@ def test_what_a_dead_process_left_is_cleared_away_in_time(
     assert set(keys_of(answer)) < set(all_rows(services))
 
 
+def claim(storage: Storage, batch_id: int) -> None:
+    """The first step of clearing away, before any key is gone."""
+    execute(storage, update(StagedBatch).where(StagedBatch.batch_id == batch_id).values(abandoned=1))
+
+
+@pytest.mark.parametrize("clear", [staging.discard, claim])
 @pytest.mark.parametrize("after", [1, 4])
-def test_who_was_taken_for_dead_cannot_finish(services: Services, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+def test_who_was_taken_for_dead_cannot_finish(
+    services: Services, monkeypatch: pytest.MonkeyPatch, after: int, clear: Callable[[Storage, int], None]
+) -> None:
     """It was only slow. Some of its keys are gone, so it must not be told as done."""
     original = staging.stage
     stages: list[staging.Piece] = []
@@ -237,7 +245,7 @@ def test_who_was_taken_for_dead_cannot_finish(services: Services, monkeypatch: p
         await original(storage, piece)
         stages.append(piece)
         if len(stages) == after:
-            await asyncio.to_thread(staging.discard, storage, piece.batch_id)
+            await asyncio.to_thread(clear, storage, piece.batch_id)
 
     monkeypatch.setattr(staging, "stage", stage)
     with pytest.raises(Unavailable, match="stood still"):

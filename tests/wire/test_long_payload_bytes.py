@@ -10,7 +10,7 @@ from hanaper.protocol import envelope, payload
 from hanaper.protocol.long_payload import LongPayload
 
 HEAD: payload.Payload = {"code": 815, "message": "Generated license keys"}
-TEXTS = st.lists(st.text(st.characters(exclude_categories=("Cs",))) | st.from_regex(r"[a-f0-9-]{1,40}", fullmatch=True))
+TEXTS = st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.from_regex(r"[a-f0-9-]{1,40}", fullmatch=True))
 
 
 @given(
