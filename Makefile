@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test lint check format lock clean
+.PHONY: help demo serve test lint check format lock bench bench-quick bench-growth bench-replicas bench-report clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -15,6 +15,8 @@ help:
 	@echo "make lint    format, lint, types, import contracts"
 	@echo "make check   lint and test"
 	@echo "make format  let the formatter have its way"
+	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
+	@echo "             make bench-quick: a few minutes, for development (all need wrk and openssl)"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
 
 demo: $(VENV)/runtime.stamp
@@ -47,8 +49,15 @@ format: $(VENV)/development.stamp
 lock:
 	$(PYTHON) .ci/lock.py
 
+bench bench-quick bench-growth bench-replicas: $(VENV)/development.stamp
+	@$(BIN)/python -m benchmarks $(if $(filter bench,$@),full,$(@:bench-%=%))
+
+# The tables of docs/performance.md once more, from the newest results.
+bench-report: $(VENV)/development.stamp
+	@$(BIN)/python -m benchmarks report
+
 clean:
-	rm -rf $(VENV) dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist benchmarks/scratch .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

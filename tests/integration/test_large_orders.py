@@ -261,9 +261,9 @@ def test_a_batch_that_is_finished_cannot_be_cleared_away(services: Services) -> 
 
 
 def test_ids_of_batches_are_never_given_out_twice(services: Services) -> None:
-    first = services.storage.write(lambda session: staging.begin(session, services.clock()))
+    first = services.storage.write(lambda session: staging.reserve(session, services.clock()))
     batched = asyncio.run(small(services))
-    second = services.storage.write(lambda session: staging.begin(session, services.clock()))
+    second = services.storage.write(lambda session: staging.reserve(session, services.clock()))
     assert len({first, batched.batch_id, second}) == 3
     staging.discard(services.storage, first)
     staging.discard(services.storage, second)

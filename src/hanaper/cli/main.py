@@ -8,6 +8,7 @@ import typer
 from hanaper import __version__, log
 from hanaper.cli import (
     api_key,
+    bench,
     block_list,
     db,
     demo,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("init")(init.init)
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
+app.command("bench")(bench.bench)
 app.command("generate")(generate.generate_keys)
 app.command("verify")(verify.verify)
 app.command("public-key")(public_key.public_key)

@@ -54,7 +54,8 @@ class LargeOrders:
         await self.signing.ready(plan.product_key_id)
         async with self.turn:
             await self.clear()
-            batch_id = await asyncio.to_thread(self.storage.write, lambda session: staging.begin(session, self.clock()))
+            now = self.clock()
+            batch_id = await asyncio.to_thread(self.storage.write, lambda session: staging.reserve(session, now))
             try:
                 return await self._issue(order, plan, caller, request_id, snapshot, batch_id)
             except Exception as error:

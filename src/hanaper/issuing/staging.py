@@ -41,7 +41,7 @@ class Abandoned(Exception):
     """The batch was taken for dead and cleared away: too long had passed since its last piece."""
 
 
-def begin(session: Session, now: datetime) -> int:
+def reserve(session: Session, now: datetime) -> int:
     """Reserve the id of a batch, and announce that license keys are going to be stored for it."""
     if session.get_bind().dialect.name == "sqlite":
         found = session.execute(text("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'batches' RETURNING seq"))
@@ -78,7 +78,7 @@ def finish(session: Session, batch: Batch, version: int) -> bool:
 
     Args:
         session: of the transaction that will be committed.
-        batch: with the id that `begin` reserved.
+        batch: with the id that `reserve` gave.
         version: of the configuration the batch was made by.
 
     Returns:
