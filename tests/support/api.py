@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from hanaper.protocol import envelope
 from hanaper.signing.verifier import Verifier
+from hanaper.web.http_protocol import HttpProtocol
 
 Encoding = Literal["form", "multipart", "json"]
 
@@ -101,7 +102,15 @@ def serving(app: ASGIApp) -> Iterator[str]:
     # `hanaper serve` switches uvicorn's own reading of X-Forwarded-For off, too.
     server = uvicorn.Server(
         uvicorn.Config(
-            app, host="127.0.0.1", port=0, log_config=None, access_log=False, server_header=False, proxy_headers=False
+            app,
+            host="127.0.0.1",
+            port=0,
+            http=HttpProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
         )
     )
     thread = threading.Thread(target=server.run, daemon=True)

@@ -93,6 +93,8 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         factory=isinstance(app, str),
         workers=settings.workers,
         loop="hanaper.web.event_loop:EventLoop",
+        http="hanaper.web.http_protocol:HttpProtocol",
+        ws="none",
         log_config=None,
         log_level=settings.log_level,
         access_log=False,

@@ -1,0 +1,75 @@
+"""What stands before and after a body is bounded: it would be kept in memory for as long as somebody sends it."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from tests.support.raw import connected
+from tests.support.world import World, nothing_stored
+
+MEGABYTE = 1_000_000
+START = b"POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = START + b"Transfer-Encoding: chunked\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n"
+
+
+def lines() -> Iterator[bytes]:
+    number = 0
+    while True:
+        yield b"".join(b"X-%d: %b\r\n" % (number + place, b"v" * 90) for place in range(10))
+        number += 10
+
+
+def line() -> Iterator[bytes]:
+    while True:
+        yield b"x" * 1000
+
+
+def sent_until_refused(connection: socket.socket, start: bytes, more: Iterator[bytes]) -> tuple[int, bytes]:
+    """How much the server took, and what it answered."""
+    connection.sendall(start)
+    sent = 0
+    try:
+        while sent < 20 * MEGABYTE:
+            sent += connection.send(next(more))
+    except OSError:
+        pass
+    answer = b""
+    try:
+        while part := connection.recv(65_536):
+            answer += part
+    except OSError:
+        pass
+    return sent, answer
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (START, lines),
+        (START + b"X-Long: ", line),
+        (START + b"X", line),
+        (b"GET /", line),
+        (b"GET /v1/get-all-generators?", line),
+        (b"", line),
+        (CHUNKED + b"1;extension=", line),
+        (CHUNKED + b"1\r\na\r\n0\r\n", lines),
+        (CHUNKED + b"1\r\na\r\n0\r\nX-Trailer: ", line),
+    ],
+    ids=["lines", "value", "name", "path", "query", "no HTTP", "chunk extension", "trailers", "trailer"],
+)
+def test_a_head_without_an_end_is_refused_early(world: World, start: bytes, more: object) -> None:
+    assert callable(more)
+    with nothing_stored(world.storage), connected(world.api.base_url) as connection:
+        sent, answer = sent_until_refused(connection, start, more())
+        # What the two ends of the connection hold in their buffers comes on top.
+        assert sent < 10 * MEGABYTE
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert world.api.http.get("/healthz").status_code == 200
+
+
+def test_a_long_head_is_no_endless_one(world: World) -> None:
+    headers = {f"X-{number}": "v" * 1000 for number in range(50)}
+    answer = world.api.post(
+        "/api/v1/generate", {"api_key": world.keys["good"], "generator_id": 1, "quantity": 1}, headers=headers
+    )
+    assert answer.code == 815
