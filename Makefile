@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test lint check format lock bench bench-quick bench-growth bench-replicas bench-report clean
+.PHONY: help demo serve test lint check format lock bench bench-quick bench-growth bench-replicas bench-report torture clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -17,6 +17,7 @@ help:
 	@echo "make format  let the formatter have its way"
 	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
 	@echo "             make bench-quick: a few minutes, for development (all need wrk and openssl)"
+	@echo "make torture the crash tests at length: a thousand kills on each database, about an hour"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
 
 demo: $(VENV)/runtime.stamp
@@ -55,6 +56,9 @@ bench bench-quick bench-growth bench-replicas: $(VENV)/development.stamp
 # The tables of docs/performance.md once more, from the newest results.
 bench-report: $(VENV)/development.stamp
 	@$(BIN)/python -m benchmarks report
+
+torture: $(VENV)/development.stamp
+	HANAPER_TEST_KILL_CYCLES=1000 $(BIN)/pytest --log-cli-level=INFO tests/e2e/test_kill.py
 
 clean:
 	rm -rf $(VENV) dist benchmarks/scratch .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

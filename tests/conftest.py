@@ -5,6 +5,7 @@ An installation with demo data is made once per kind of database; each test gets
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +32,11 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlServer]:
-    with running_server(tmp_path_factory.mktemp("postgresql")) as server:
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    # Not below pytest's own folder: each session of pytest that starts closes it to other users, and PostgreSQL runs as
+    # another user when root runs the tests.
+    folder = tempfile.TemporaryDirectory(prefix="hanaper-postgresql-", ignore_cleanup_errors=True)
+    with folder as name, running_server(Path(name)) as server:
         yield server
 
 

@@ -70,7 +70,8 @@ def create_app(services: Services) -> ASGIApp:
             app.include_router(router, prefix=base_path)
     app.include_router(health.router)
     # The framework's own answers, to unknown paths and wrong methods, become signed ones too.
-    app.add_exception_handler(HTTPException, lambda _, error: failure_response(error, services.signing))
+    for kind in (HTTPException, Exception):
+        app.add_exception_handler(kind, lambda _, error: failure_response(error, services.signing))
     _warn_of_missing_functions(services.storage)
     return Edge(Direct(app, api.direct_routes()), services.signing)
 

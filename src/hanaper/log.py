@@ -5,7 +5,7 @@ import sys
 import traceback
 from contextlib import suppress
 from contextvars import ContextVar
-from threading import Lock
+from threading import RLock
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
@@ -34,6 +34,7 @@ def configure(level: str, form: str) -> None:
         logger_factory=lambda *_: _StandardError(),
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.lock = _one_at_a_time
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -61,15 +62,20 @@ request_id: ContextVar[str] = ContextVar("request_id")
 """Of the request that this task or thread works for: every line that is logged meanwhile carries it."""
 
 
+# Lines come from two sides, the standard library's and our own; without a lock in common long ones would mix.
+_one_at_a_time = RLock()
+
+
 class _StandardError:
     """Writes rendered lines. That nobody reads them any more is no reason to fail a request."""
 
-    _one_at_a_time = Lock()
-
     def line(self, text: str) -> None:
-        with self._one_at_a_time, suppress(OSError, ValueError):
-            sys.stderr.write(text + "\n")
-            sys.stderr.flush()
+        stream = sys.stderr
+        if stream is None:
+            return  # closed from the start
+        with _one_at_a_time, suppress(OSError, ValueError):
+            stream.write(text + "\n")
+            stream.flush()
 
     debug = info = warning = error = critical = exception = line
 

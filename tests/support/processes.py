@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +21,7 @@ from hanaper.settings import Settings
 from hanaper.storage.transactions import Storage
 
 LONGEST_S = 60
+PROGRAM = (sys.executable, "-m", "hanaper")
 _FORK_SERVER = Path(__file__).with_name("fork_server.py")
 
 
@@ -114,7 +116,7 @@ class Hanaper:
     def anew(self, *arguments: str, status: int = 0, stdin: bytes = b"", **environment: str) -> Outcome:
         """Run `python -m hanaper`, as `hanaper` on the command line does, and expect this exit status."""
         ended = subprocess.run(
-            [sys.executable, "-m", "hanaper", *arguments],
+            [*PROGRAM, *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             input=stdin,
@@ -142,9 +144,9 @@ class Hanaper:
             storage.write(work)
 
     @contextmanager
-    def serving(self, *arguments: str, **environment: str) -> Iterator["Server"]:
+    def serving(self, *arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> Iterator["Server"]:
         """Run `hanaper serve` on a free port for the length of a `with` block; it need not be stopped by the test."""
-        command = [sys.executable, "-m", "hanaper", "serve", *arguments]
+        command = [*program, "serve", *arguments]
         if "--port" not in arguments:
             command += ["--port", "0"]
         with (
@@ -163,7 +165,8 @@ class Hanaper:
             try:
                 yield server
             finally:
-                if process.poll() is None:
+                # Also where the first process has ended: its workers outlive it.
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
             stdout.seek(0)
             assert stdout.read() == b""
@@ -196,6 +199,18 @@ class Server:
         """The log lines of an event so far."""
         with self.more:
             return [line for line in map(json.loads, self.lines) if line["event"] == name]
+
+    @property
+    def workers(self) -> list[int]:
+        """Ids of the processes that have begun to serve so far, in that order."""
+        with self.more:
+            return [int(pid) for pid in re.findall(r'"Started server process \[(\d+)\]"', "\n".join(self.lines))]
+
+    def wait_for_workers(self, number: int) -> None:
+        """Wait until so many have begun to serve, those counted that have ended since."""
+        with self.more:
+            found = self.more.wait_for(lambda: self._ended or len(self.workers) >= number, LONGEST_S)
+            assert found, f"not so many workers: {number}\n{self.log}"
 
     def wait_for(self, event: str, times: int = 1) -> Mapping[str, Any]:
         """Wait until the log has an event; returns its line."""

@@ -9,7 +9,10 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Engine, PoolProxiedConnection
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from hanaper.refusal import Unavailable
 
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Item = TypeVar("Item")
@@ -51,10 +54,12 @@ def run_bulk(
 def _is_one_items_fault(error: BaseException) -> bool:
     """Whether the others may be tried without it.
 
-    Not where the disk is full, say, or the connection broke: then nobody knows what was committed, and what is written
-    again might be there twice.
+    Not where no connection is to be had or the disk is full; nor where the connection broke: then nobody knows what was
+    committed, and what is written again might be there twice.
     """
-    return not (isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated))
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return False
+    return not isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | Unavailable)
 
 
 def _transact(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) -> Sequence[Outcome]:

@@ -51,7 +51,8 @@ class Writer:
         self._lock_file = lock_file
         self._longest_wait = longest_wait
         self._jobs: deque[SingleJob | BulkJob | None] = deque()
-        self._gathered: deque[BulkJob] = deque()
+        # By event loop: each touches its own only.
+        self._gathered: dict[asyncio.AbstractEventLoop, list[BulkJob]] = {}
         self._more = Condition()
         self._thread: Thread | None = None
 
@@ -89,7 +90,7 @@ class Writer:
         self._gather(job)
 
         def give_up() -> None:
-            if job.claim():
+            if job.claim() and not job.future.done():
                 job.future.set_exception(self._too_late())
 
         patience = asyncio.get_running_loop().call_later(self._longest_wait, give_up)
@@ -104,21 +105,22 @@ class Writer:
 
         A lone request's round ends with it. Under load a round is as long as there are requests to sign.
         """
-        self._gathered.append(job)
-        if len(self._gathered) == 1:
-            asyncio.get_running_loop().call_soon(self._hand_over)
-        elif len(self._gathered) >= MOST_GATHERED:
-            self._hand_over()
+        gathered = self._gathered.setdefault(job.loop, [])
+        gathered.append(job)
+        if len(gathered) == 1:
+            job.loop.call_soon(self._hand_over, job.loop)
+        elif len(gathered) >= MOST_GATHERED:
+            self._hand_over(job.loop)
 
-    def _hand_over(self) -> None:
-        jobs = []
-        while self._gathered:
-            jobs.append(self._gathered.popleft())
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        jobs = self._gathered.pop(loop, None)
         if jobs:
             self._put(*jobs)
 
     def close(self) -> None:
         """Finish what is queued and end the thread."""
+        for loop in list(self._gathered):
+            self._hand_over(loop)
         if self._thread is not None:
             self._put(None)
             self._thread.join(self._longest_wait)

@@ -32,9 +32,11 @@ class Edge:
         log.request_id.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         status = 0
+        complete = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
+            complete = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
@@ -47,9 +49,10 @@ class Edge:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            if status:
+            if status and not complete:
                 raise  # The answer has begun; all that is left is to cut the connection.
-            await failure_response(error, self._signing)(scope, receive, send_with_headers)
+            if not complete:
+                await failure_response(error, self._signing)(scope, receive, send_with_headers)
         if scope["path"] not in _QUIET_PATHS:
             # The path without the query string, which may hold an API key.
             _logger.info(

@@ -1,0 +1,100 @@
+"""Is everything that was acknowledged stored, and everything that is stored whole?"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import text
+from tests.support.load import Acknowledged
+
+from hanaper.protocol import envelope, payload
+from hanaper.signing.verifier import Verifier
+from hanaper.storage.session import Session
+from hanaper.storage.transactions import Storage
+
+
+@dataclass
+class Findings:
+    """What is wrong with a store. Nothing is: `Findings()`.
+
+    Attributes:
+        lost: license keys that were acknowledged and are not stored.
+        misplaced: acknowledged answers that are not stored as one batch, in order, with their time and signature.
+        duplicates: license keys that were acknowledged, or are stored, more than once.
+        torn: batches with more or fewer license keys than were ordered.
+        unsigned: batches whose signature does not cover their license keys.
+        without_batch: license keys whose batch is not stored.
+        damage: what the database says of its own file.
+    """
+
+    lost: int = 0
+    misplaced: int = 0
+    duplicates: int = 0
+    torn: int = 0
+    unsigned: int = 0
+    without_batch: int = 0
+    damage: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    quantity: int
+    signed_at: int
+    signature: bytes
+    license_keys: list[str]
+
+    @property
+    def envelope(self) -> envelope.Envelope:
+        """What was signed, built again from what is stored."""
+        content: payload.Payload = {
+            "code": 815,
+            "message": "Generated license keys",
+            "licenseKeys": self.license_keys,
+            "timestamp": self.signed_at,
+        }
+        return envelope.Envelope(payload.encode(content), "product", self.signature)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    batches: list[_Batch]
+    without_batch: list[str]
+    damage: list[str]
+
+
+def check(storage: Storage, product_pem: bytes, acknowledged: Sequence[Acknowledged]) -> Findings:
+    """Compare a store, all of whose batches are of one product, with what clients have been given."""
+    stored = storage.read(_stored)
+    verifier = Verifier.from_pem(product_pem)
+    in_store = Counter(key for batch in stored.batches for key in batch.license_keys) + Counter(stored.without_batch)
+    given = Counter(key for answer in acknowledged for key in answer.license_keys)
+    whole = {Acknowledged(tuple(batch.license_keys), batch.signed_at, batch.signature) for batch in stored.batches}
+    return Findings(
+        lost=len(given.keys() - in_store.keys()),
+        misplaced=sum(answer not in whole for answer in acknowledged),
+        duplicates=sum(count > 1 for counted in (given, in_store) for count in counted.values()),
+        torn=sum(len(batch.license_keys) != batch.quantity for batch in stored.batches),
+        unsigned=sum(not verifier.accepts_envelope(batch.envelope) for batch in stored.batches),
+        without_batch=len(stored.without_batch),
+        damage=stored.damage,
+    )
+
+
+def _stored(session: Session) -> _Stored:
+    # One snapshot for both queries: PostgreSQL may still be busy with what a server that was killed had asked for.
+    connection = session.connection(execution_options={"isolation_level": "SERIALIZABLE"})
+    batches = {
+        row.id: _Batch(row.quantity, row.signed_at, bytes(row.signature), [])
+        for row in session.execute(text("SELECT id, quantity, signed_at, signature FROM batches"))
+    }
+    without_batch = []
+    for batch_id, license_key in session.execute(text("SELECT batch_id, license_key FROM license_keys ORDER BY id")):
+        if batch_id in batches:
+            batches[batch_id].license_keys.append(license_key)
+        else:
+            without_batch.append(license_key)
+    damage: list[str] = []
+    if connection.dialect.name == "sqlite":
+        damage += [line for line in session.scalars(text("PRAGMA integrity_check")) if line != "ok"]
+        damage += map(str, session.execute(text("PRAGMA foreign_key_check")))
+    return _Stored(list(batches.values()), without_batch, damage)
