@@ -94,6 +94,9 @@ def downgrade() -> None:
 def _rebuild(*, with_foreign_keys: bool) -> None:
     """SQLite cannot alter a constraint: the table is made anew and its rows are copied."""
     connection = op.get_bind()
+    # SQLite deletes the rows of a table that is dropped, and with them nothing may be attached any more.
+    op.execute("CREATE TEMPORARY TABLE attached AS SELECT * FROM license_key_meta")
+    op.execute("DELETE FROM license_key_meta")
     metadata = sa.MetaData()
     for name in ("products", "api_keys", "generators", "signing_keys"):
         sa.Table(name, metadata, sa.Column("id", BIG_ID, primary_key=True))
@@ -114,6 +117,8 @@ def _rebuild(*, with_foreign_keys: bool) -> None:
             connection.execute(sa.text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": table.name})
             restore = sa.text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)")
             connection.execute(restore, {"name": table.name, "seq": last_id})
+    op.execute("INSERT INTO license_key_meta SELECT * FROM attached")
+    op.execute("DROP TABLE temp.attached")
 
 
 def _license_keys(metadata: sa.MetaData) -> sa.Table:

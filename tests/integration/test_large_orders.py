@@ -128,6 +128,23 @@ def test_its_keys_are_there_for_nobody_before_all_of_them_are(
     assert counts(services.storage).batches == 5
 
 
+def test_its_keys_are_stored_in_the_order_of_the_answer_whichever_connection_stores_them(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = staging.stage
+
+    async def stage(storage: Storage, piece: staging.Piece) -> None:
+        await original(storage, piece)
+        # A new connection for the next piece: it would count in a block of its own.
+        storage.engine.dispose()
+        await asyncio.gather(*(asyncio.to_thread(storage.ping) for _ in range(4)))
+
+    monkeypatch.setattr(staging, "stage", stage)
+    answer = asyncio.run(large(services, 6 * KEYS_PER_PIECE))
+    batch_id = services.storage.read(lambda session: session.scalars(select(Batch.id)).one())
+    assert services.storage.read(lambda session: licenses.of_batch(session, batch_id)) == keys_of(answer)
+
+
 def test_a_key_that_is_stored_already_is_drawn_again(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = numbered()
 
@@ -261,9 +278,9 @@ def test_a_batch_that_is_finished_cannot_be_cleared_away(services: Services) -> 
 
 
 def test_ids_of_batches_are_never_given_out_twice(services: Services) -> None:
-    first = services.storage.write(lambda session: staging.reserve(session, services.clock()))
+    first = services.storage.write(lambda session: staging.reserve(session, 1001, services.clock())).batch_id
     batched = asyncio.run(small(services))
-    second = services.storage.write(lambda session: staging.reserve(session, services.clock()))
+    second = services.storage.write(lambda session: staging.reserve(session, 1001, services.clock())).batch_id
     assert len({first, batched.batch_id, second}) == 3
     staging.discard(services.storage, first)
     staging.discard(services.storage, second)

@@ -55,11 +55,13 @@ class LargeOrders:
         async with self.turn:
             await self.clear()
             now = self.clock()
-            batch_id = await asyncio.to_thread(self.storage.write, lambda session: staging.reserve(session, now))
+            reserved = await asyncio.to_thread(
+                self.storage.write, lambda session: staging.reserve(session, order.quantity, now)
+            )
             try:
-                return await self._issue(order, plan, caller, request_id, snapshot, batch_id)
+                return await self._issue(order, plan, caller, request_id, snapshot, reserved)
             except Exception as error:
-                await asyncio.to_thread(staging.discard, self.storage, batch_id)
+                await asyncio.to_thread(staging.discard, self.storage, reserved.batch_id)
                 if isinstance(error, CannotDraw | NoSuchFunction):
                     raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error
                 if isinstance(error, staging.Abandoned):
@@ -73,7 +75,13 @@ class LargeOrders:
             await asyncio.to_thread(staging.discard, self.storage, batch_id)
 
     async def _issue(
-        self, order: Order, plan: Plan, caller: Caller, request_id: str, snapshot: Snapshot, batch_id: int
+        self,
+        order: Order,
+        plan: Plan,
+        caller: Caller,
+        request_id: str,
+        snapshot: Snapshot,
+        reserved: staging.Reserved,
     ) -> SignedAnswer:
         form = format_of(plan.recipe)
         if form.key_space is not None and form.key_space < order.quantity:
@@ -81,10 +89,12 @@ class LargeOrders:
         payload = LongPayload({"code": _CODE.on_wire, "message": _CODE.message}, "licenseKeys")
         for start in range(0, order.quantity, KEYS_PER_PIECE):
             quantity = min(KEYS_PER_PIECE, order.quantity - start)
-            payload.add(await self._stage(order, plan, form, quantity, batch_id))
+            ids = reserved.ids[start : start + quantity]
+            part = staging.Reserved(reserved.batch_id, ids)
+            payload.add(await self._stage(order, plan, form, quantity, part))
         answer = await asyncio.to_thread(self.signing.finish, _CODE, payload, product_key_id=plan.product_key_id)
         batch = Batch(
-            id=batch_id,
+            id=reserved.batch_id,
             request_id=request_id,
             api_key_id=caller.api_key_id,
             product_id=plan.product_id,
@@ -103,16 +113,19 @@ class LargeOrders:
             raise ConfigurationChanged
         return answer
 
-    async def _stage(self, order: Order, plan: Plan, form: KeyFormat, quantity: int, batch_id: int) -> list[str]:
+    async def _stage(
+        self, order: Order, plan: Plan, form: KeyFormat, quantity: int, reserved: staging.Reserved
+    ) -> list[str]:
         draw = await plan.draw(Draw, form, quantity)
         while True:
             piece = staging.Piece(
-                batch_id=batch_id,
+                batch_id=reserved.batch_id,
                 product_id=plan.product_id,
                 generator_id=plan.generator_id,
                 activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
                 validity=plan.validity if order.validity is None else order.validity,
                 array=b"[" + encode_items(draw.keys) + b"]",
+                ids=reserved.ids,
                 now=self.clock(),
             )
             try:

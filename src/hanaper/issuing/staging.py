@@ -25,6 +25,7 @@ class Piece:
 
     Attributes:
         array: the license keys as a JSON array, encoded as they are in the payload.
+        ids: of the rows, see `Reserved`; empty on SQLite.
         now: in UTC.
     """
 
@@ -34,15 +35,32 @@ class Piece:
     activation_limit: int
     validity: int
     array: bytes
+    ids: Sequence[int]
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What a large batch has been given beforehand.
+
+    Attributes:
+        batch_id: its id.
+        ids: ids of its license keys, ascending: their order is that of the answer. Pieces are stored by whatever
+            connection is free, and on PostgreSQL each of these counts in a block of its own. Empty on SQLite, which
+            counts for all connections alike.
+    """
+
+    batch_id: int
+    ids: Sequence[int]
 
 
 class Abandoned(Exception):
     """The batch was taken for dead and cleared away: too long had passed since its last piece."""
 
 
-def reserve(session: Session, now: datetime) -> int:
-    """Reserve the id of a batch, and announce that license keys are going to be stored for it."""
+def reserve(session: Session, quantity: int, now: datetime) -> Reserved:
+    """Reserve what a batch needs, and announce that license keys are going to be stored for it."""
+    ids: Sequence[int] = ()
     if session.get_bind().dialect.name == "sqlite":
         found = session.execute(text("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'batches' RETURNING seq"))
         batch_id = found.scalar()
@@ -51,10 +69,12 @@ def reserve(session: Session, now: datetime) -> int:
             batch_id = 1
     else:
         batch_id = session.scalar(text("SELECT nextval('batches_id_seq')"))
+        many = text("SELECT nextval('license_keys_id_seq') FROM generate_series(1, :quantity)")
+        ids = sorted(session.scalars(many, {"quantity": quantity}))
     assert isinstance(batch_id, int)  # noqa: S101 -- narrows the type
     session.add(StagedBatch(batch_id=batch_id, abandoned=0, touched_at=now))
     session.flush()
-    return batch_id
+    return Reserved(batch_id, ids)
 
 
 async def stage(storage: Storage, piece: Piece) -> None:
@@ -138,10 +158,10 @@ _POSTGRESQL = """
         UPDATE staged_batches SET touched_at = %(now)s WHERE batch_id = %(batch_id)s AND abandoned = 0
         RETURNING batch_id
     ), stored AS (
-        INSERT INTO license_keys (license_key, product_id, generator_id, batch_id, source, activation_limit, validity,
-            status, created_at, updated_at)
-        SELECT license_key, %(product_id)s, %(generator_id)s, batch_id, 'generator', %(activation_limit)s,
-            %(validity)s, 'available', %(now)s, %(now)s
+        INSERT INTO license_keys (id, license_key, product_id, generator_id, batch_id, source, activation_limit,
+            validity, status, created_at, updated_at)
+        SELECT (%(ids)s::bigint[])[number], license_key, %(product_id)s, %(generator_id)s, batch_id, 'generator',
+            %(activation_limit)s, %(validity)s, 'available', %(now)s, %(now)s
         FROM alive, json_array_elements_text(%(array)s::json) WITH ORDINALITY AS drawn (license_key, number)
         ORDER BY number
     )
@@ -154,7 +174,7 @@ def _store(cursor: DBAPICursor, dialect: str, pieces: Sequence[Piece]) -> Sequen
     (piece,) = pieces
     if dialect == "postgresql":
         names = ("batch_id", "product_id", "generator_id", "activation_limit", "validity", "now")
-        values = {name: getattr(piece, name) for name in names}
+        values = {name: getattr(piece, name) for name in names} | {"ids": list(piece.ids)}
         cursor.execute(_POSTGRESQL, {**values, "array": piece.array.decode("ascii")})
         return [bool(cursor.fetchall())]
     now = f"{piece.now:%Y-%m-%d %H:%M:%S.%f}"
