@@ -61,8 +61,8 @@ def program(source: str, **parts: str) -> str:
     return dedent(source).format(**parts) if parts else dedent(source)
 
 
-# BUG: our own events and those of libraries are written under different locks. Where standard error is not buffered, as
-# in our container, lines of more than 4 KiB get into each other.
+# Our own events and those of libraries come from two sides. Where standard error is not buffered, as in our container,
+# lines of more than 4 KiB would get into each other.
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "as in the container"])
 def test_lines_of_many_threads_stay_whole_whoever_writes_them(unbuffered: str) -> None:
     command = [sys.executable, "-c", program(CROWD)]
