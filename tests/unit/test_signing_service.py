@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -173,3 +174,10 @@ def test_what_cannot_be_encoded_is_not_signed(world: World) -> None:
     with pytest.raises(ValueError, match="surrogates"):
         world.signing.answer(codes.INVALID_API_KEY, {"errors": chr(0xD800)})
     assert world.global_signer.made == 0
+
+
+def test_a_key_is_made_ready_once(world: World) -> None:
+    assert not world.keyring.holds(PRODUCT_ID)
+    for key_id in (PRODUCT_ID, PRODUCT_ID, None):
+        asyncio.run(world.signing.ready(key_id))
+    assert world.keyring.holds(PRODUCT_ID)

@@ -154,3 +154,9 @@ def test_what_the_protocol_does_not_have_is_refused_at_every_depth(value: Any, m
         content = {"v": [content]}
     with pytest.raises(TypeError, match=message):
         payload.encode(content)
+
+
+def test_the_outermost_names_are_text_too() -> None:
+    content: Any = {1: 1}
+    with pytest.raises(TypeError, match="names in a payload are text"):
+        payload.encode(content)
