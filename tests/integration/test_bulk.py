@@ -129,7 +129,7 @@ class Round:
         await queued(self._writer, goal)
 
     async def outcomes(self) -> list[str | type[BaseException]]:
-        ended = await asyncio.gather(*self.tasks, return_exceptions=True)
+        ended = await asyncio.wait_for(asyncio.gather(*self.tasks, return_exceptions=True), 60)
         return [type(one) if isinstance(one, BaseException) else one for one in ended]
 
 

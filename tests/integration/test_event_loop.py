@@ -11,6 +11,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from importlib.util import module_from_spec, spec_from_file_location
+from threading import Timer
 from types import ModuleType
 from typing import Any
 
@@ -190,6 +191,19 @@ def test_answers_do_not_wait_for_more_to_say(listener: Listener, served: Served,
         connection = served.connections[0].transport.get_extra_info("socket")
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert served.connections[0].transport.get_extra_info("peername")[0] == "127.0.0.1"
+
+
+def test_a_client_that_does_not_read_keeps_nobody_waiting(listener: Listener, served: Served, watched: Watched) -> None:
+    with listener.connect_to() as deaf, listener.connect_to() as client:
+        # Else a loop that is stuck in this answer would stay there.
+        rescue = Timer(20, deaf.shutdown, [socket.SHUT_RDWR])
+        rescue.start()
+        watched.until(lambda: len(served.connections) == 2)
+        served.connections[0].transport.write(bytes(50_000_000))
+        client.sendall(b"world")
+        served.answers(client, b"hello world")
+        assert rescue.is_alive(), "the loop waited for the one who does not read"
+        rescue.cancel()
 
 
 def test_loops_that_take_turns_share_the_clients(listener: Listener, module: ModuleType) -> None:

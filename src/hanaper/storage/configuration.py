@@ -3,7 +3,7 @@
 API keys, the block list, products, generators and signing keys are read by every request and changed by people. Each
 change of one of their rows draws a new version by a trigger, in the same transaction. What a process has read is
 remembered for as long as the version stands; the version itself is looked up once a second, and again inside each
-transaction that issues something. So nothing is ever issued on terms that had been changed before.
+transaction that issues something. So nothing is issued on terms that had been changed before its transaction began.
 """
 
 import asyncio
