@@ -128,6 +128,17 @@ def test_its_keys_are_there_for_nobody_before_all_of_them_are(
     assert counts(services.storage).batches == 5
 
 
+def test_a_large_order_may_have_terms_of_its_own(services: Services) -> None:
+    async def ordered() -> None:
+        orders = LargeOrders(services.storage, services.signing, services.clock, asyncio.Semaphore(1))
+        snapshot = await services.configuration.snapshot(anew=True)
+        await orders.issue(Order(1, 1001, activation_limit=7, validity=0), OPERATOR, "request", snapshot)
+
+    asyncio.run(ordered())
+    terms = select(LicenseKey.activation_limit, LicenseKey.validity).distinct()
+    assert services.storage.read(lambda session: session.execute(terms).all()) == [(7, 0)]
+
+
 def test_its_keys_are_stored_in_the_order_of_the_answer_whichever_connection_stores_them(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,8 +73,8 @@ async def generate(
                 signed_at=answer.timestamp,
                 signature=answer.signature,
                 payload=answer.payload,
-                activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
-                validity=plan.validity if order.validity is None else order.validity,
+                activation_limit=plan.activation_limit,
+                validity=plan.validity,
                 created_at=clock(),
             )
             try:

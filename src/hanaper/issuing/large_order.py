@@ -91,7 +91,7 @@ class LargeOrders:
             quantity = min(KEYS_PER_PIECE, order.quantity - start)
             ids = reserved.ids[start : start + quantity]
             part = staging.Reserved(reserved.batch_id, ids)
-            payload.add(await self._stage(order, plan, form, quantity, part))
+            payload.add(await self._stage(plan, form, quantity, part))
         answer = await asyncio.to_thread(self.signing.finish, _CODE, payload, product_key_id=plan.product_key_id)
         batch = Batch(
             id=reserved.batch_id,
@@ -113,17 +113,15 @@ class LargeOrders:
             raise ConfigurationChanged
         return answer
 
-    async def _stage(
-        self, order: Order, plan: Plan, form: KeyFormat, quantity: int, reserved: staging.Reserved
-    ) -> list[str]:
+    async def _stage(self, plan: Plan, form: KeyFormat, quantity: int, reserved: staging.Reserved) -> list[str]:
         draw = await plan.draw(Draw, form, quantity)
         while True:
             piece = staging.Piece(
                 batch_id=reserved.batch_id,
                 product_id=plan.product_id,
                 generator_id=plan.generator_id,
-                activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
-                validity=plan.validity if order.validity is None else order.validity,
+                activation_limit=plan.activation_limit,
+                validity=plan.validity,
                 array=b"[" + encode_items(draw.keys) + b"]",
                 ids=reserved.ids,
                 now=self.clock(),

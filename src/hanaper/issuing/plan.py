@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A generator with its product, as they stand."""
+    """A generator with its product, as they stand. The terms are the order's where it names its own."""
 
     generator_id: int
     generator_is_active: bool
@@ -76,7 +76,11 @@ async def plan_for(order: Order, caller: Caller, snapshot: Snapshot) -> Plan:
         raise Refusal(codes.GENERATOR_NOT_FOUND_ASSIGN)
     if not plan.product_is_active:
         raise Refusal(codes.PRODUCT_NOT_FOUND_ASSIGN)
-    return plan
+    return replace(
+        plan,
+        activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
+        validity=plan.validity if order.validity is None else order.validity,
+    )
 
 
 def _load(session: Session, reference: int | str) -> Plan | None:
