@@ -222,6 +222,38 @@ def test_loops_that_take_turns_share_the_clients(listener: Listener, module: Mod
             server.end()
 
 
+def test_who_has_just_taken_a_client_leaves_the_next_to_the_others(
+    listener: Listener, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it looks, and even if the others look later."""
+    monkeypatch.setattr(module.EventLoop, "rest_s", 3600)
+    with ExitStack() as stack:
+        loops = [stack.enter_context(closing(Watched(module))) for _ in range(2)]
+        servers = [Served(watched, listener) for watched in loops]
+        clients = [stack.enter_context(listener.connect_to()) for _ in range(3)]
+        for watched in loops:
+            watched.rounds(20)
+        assert [len(server.connections) for server in servers] == [1, 1]
+        for client, server in zip(clients, servers, strict=False):
+            server.answers(client, b"hello ")
+        for server in servers:
+            server.end()
+
+
+def test_a_process_that_serves_alone_does_not_rest(listener: Listener, module: ModuleType) -> None:
+    with closing(Watched(module)) as watched, ExitStack() as stack:
+        watched.loop.close()
+        watched.loop = module.LoneEventLoop()
+        watched.loop.set_debug(False)
+        served = Served(watched, listener)
+        for _ in range(20):
+            stack.enter_context(listener.connect_to())
+        # With a rest of a millisecond after each it would be one or two.
+        watched.rounds(25)
+        assert len(served.connections) >= 15
+        served.end()
+
+
 def test_a_server_without_a_socket_of_its_own_is_the_librarys(watched: Watched) -> None:
     connections: list[Greeter] = []
 
@@ -311,8 +343,11 @@ def test_clients_that_leave_at_once_do_no_harm(listener: Listener, served: Serve
     assert watched.faults == []
 
 
-def test_a_process_that_was_too_late_goes_on(listener: Listener, module: ModuleType) -> None:
+def test_a_process_that_was_too_late_goes_on(
+    listener: Listener, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both see a client, one gets it."""
+    monkeypatch.setattr(module.EventLoop, "rest_s", 0)
     with ExitStack() as stack:
         loops = [stack.enter_context(closing(Watched(module))) for _ in range(2)]
         servers = [Served(watched, listener) for watched in loops]

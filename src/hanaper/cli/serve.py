@@ -92,7 +92,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         app,  # type: ignore[arg-type]  # an application, or the name of a function that makes one
         factory=isinstance(app, str),
         workers=settings.workers,
-        loop="hanaper.web.event_loop:EventLoop",
+        loop=f"hanaper.web.event_loop:{'LoneEventLoop' if settings.workers == 1 else 'EventLoop'}",
         http="hanaper.web.http_protocol:HttpProtocol",
         ws="none",
         log_config=None,

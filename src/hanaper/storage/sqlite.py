@@ -13,8 +13,9 @@ from hanaper.refusal import Misconfigured, Unavailable
 # Older libraries can corrupt a WAL database that several connections write to ("WAL reset", fixed in 3.51.3).
 FIRST_SAFE_FOR_WAL = (3, 51, 3)
 BUSY_TIMEOUT_MS = 10_000
-# The default, 2 MiB, is less than the pages that a thousand random keys touch: they would be written twice.
-CACHE_KIB = 16_384
+# The default, 2 MiB, is less than the pages that the largest group touches, one for each key: they would be written
+# twice.
+CACHE_KIB = 8_192
 
 
 def library() -> ModuleType:
