@@ -3,10 +3,13 @@
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ExpiryRule: TypeAlias = Literal["product", "always", "never"]
+MirrorRule: TypeAlias = Literal["known-clients", "always", "never"]
 
 QUANTITY_CEILING = 100_000
 MINIMUM_KEY_BITS = 2048
@@ -52,6 +55,20 @@ class Settings(BaseSettings):
     )
     rsa_bits: Literal[2048, 3072, 4096] = Field(
         default=2048, description="Modulus length of new RSA keys: 2048, 3072 or 4096."
+    )
+    expiry: ExpiryRule = Field(
+        default="product",
+        description="Whether expired license keys are refused with 205. "
+        "`product`: as the product's `require_non_expired` says; `always`, `never`: whatever it says.",
+    )
+    sdk_mirror: MirrorRule = Field(
+        default="known-clients",
+        description="Who gets the unsigned fifth key `data` that the PHP and JS clients read. "
+        "`known-clients`: those, by their User-Agent; `always`, `never`: everybody, nobody.",
+    )
+    outbound_private_networks: bool = Field(
+        default=False,
+        description="Whether `post_url` may name addresses of private networks and of this machine.",
     )
     trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
         default=(),

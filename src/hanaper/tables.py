@@ -4,10 +4,11 @@ from hanaper.access import models as access
 from hanaper.issuing import models as issuing
 from hanaper.keystore import models as keystore
 from hanaper.licenses import models as licenses
+from hanaper.outbound import models as outbound
 from hanaper.products import models as products
 from hanaper.storage import configuration
 from hanaper.storage.base import Base
 
-MODULES = (configuration, keystore, access, products, licenses, issuing)
+MODULES = (configuration, keystore, access, outbound, products, licenses, issuing)
 
 metadata = Base.metadata

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hanaper.storage.base import (
@@ -40,12 +40,14 @@ class LicenseKey(Base):
     validity: Mapped[int]
     assigned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     status: Mapped[str] = mapped_column(String(16))
+    block_reason: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[Moment]
     updated_at: Mapped[Moment]
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
         one_of("status", "available", "assigned", "reserved", "blocked"),
+        one_of("block_reason", "suspended", "revoked"),
         one_of("source", "generator", "manual", "contract", "import"),
         length_within("license_key", 255, 1),
         length_within("owner_name", 255),
@@ -54,6 +56,13 @@ class LicenseKey(Base):
         CheckConstraint("validity >= 0", name="validity"),
         Index(None, "product_id", "status"),
         Index(None, "batch_id"),
+        # Most license keys are nobody's yet.
+        Index(
+            None,
+            "owner_email",
+            sqlite_where=text("owner_email IS NOT NULL"),
+            postgresql_where=text("owner_email IS NOT NULL"),
+        ),
         NEVER_REUSE_IDS,
     )
 
@@ -88,5 +97,31 @@ class LicenseKeyMeta(Base):
     __table_args__ = (
         UniqueConstraint("license_key_id", "key"),
         length_within("key", 255, 1),
+        NEVER_REUSE_IDS,
+    )
+
+
+class Activation(Base):
+    """A device, domain or the like on which a license key is used, or was: rows stay when they end."""
+
+    __tablename__ = "activations"
+
+    id: Mapped[PrimaryKey]
+    license_key_id: Mapped[int] = mapped_column(BigId, ForeignKey("license_keys.id"))
+    identifier: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16))
+    post_url: Mapped[str] = mapped_column(String(2048), default="")
+    ip: Mapped[str] = mapped_column(String(45), default="")
+    user_agent: Mapped[str] = mapped_column(String(255), default="")
+    activated_at: Mapped[Moment]
+    created_at: Mapped[Moment]
+    updated_at: Mapped[Moment]
+
+    __table_args__ = (
+        UniqueConstraint("license_key_id", "identifier"),
+        one_of("status", "active", "inactive"),
+        length_within("identifier", 255, 1),
+        length_within("post_url", 2048),
+        length_within("user_agent", 255),
         NEVER_REUSE_IDS,
     )

@@ -1,15 +1,19 @@
 """Queries about license keys."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, TypeVar
 
-from sqlalchemy import Select, Table, func, insert, select
+from sqlalchemy import Select, Table, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from hanaper.licenses.models import LicenseKey, StagedBatch
+from hanaper.licenses import rules
+from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta, StagedBatch
+from hanaper.products import store as products
+from hanaper.storage.configuration import ConfigurationVersion
 from hanaper.storage.transactions import Storage
 
 _NAMES_PER_QUERY = 1000
@@ -92,6 +96,183 @@ def pages(
         session.expunge_all()
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A license key with its use on one identifier, and the version of the configuration it was read at.
+
+    Attributes:
+        license_key_id: None where there is no such license key.
+        activation_id: None where there is no activation for the identifier, or none any more.
+    """
+
+    version: int
+    license_key_id: int | None
+    license_key: str
+    product_id: int
+    status: str
+    validity: int
+    assigned_at: datetime | None
+    activation_id: int | None
+    activated_at: datetime | None
+
+
+def use(session: Session, license_key: str, identifier: str) -> Use:
+    """A license key that is not deleted, with its activation; one statement, for the hot path of verification."""
+    row = session.execute(_USE, {"license_key": license_key, "identifier": identifier}).one()
+    return Use(*row)
+
+
+def locked(session: Session, license_key: str | int) -> LicenseKey | None:
+    """As `find`; nobody else changes it, or its activations, until the transaction ends."""
+    name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
+    return session.scalars(_existing(select(LicenseKey).where(name)).with_for_update(of=LicenseKey)).one_or_none()
+
+
+def find(session: Session, license_key: str | int) -> LicenseKey | None:
+    """A license key that is not deleted, by its text or (a number) its id."""
+    name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
+    return session.scalars(_existing(select(LicenseKey).where(name))).one_or_none()
+
+
+def activation(session: Session, license_key_id: int, identifier: str) -> Activation | None:
+    """The activation of an identifier, also one that has ended."""
+    query = select(Activation).where(Activation.license_key_id == license_key_id, Activation.identifier == identifier)
+    return session.scalars(query).one_or_none()
+
+
+def activations(session: Session, license_key_id: int) -> Sequence[Activation]:
+    """The active activations of a license key, in order of id."""
+    query = select(Activation).where(Activation.license_key_id == license_key_id, Activation.status == "active")
+    return session.scalars(query.order_by(Activation.id)).all()
+
+
+def count_activations(session: Session, license_key_id: int) -> int:
+    """How many activations of a license key are active."""
+    query = select(func.count()).where(Activation.license_key_id == license_key_id, Activation.status == "active")
+    return session.scalars(query).one()
+
+
+def metadata(session: Session, license_key_id: int) -> Sequence[LicenseKeyMeta]:
+    """What is attached to a license key, in the order it was attached."""
+    query = select(LicenseKeyMeta).where(LicenseKeyMeta.license_key_id == license_key_id)
+    return session.scalars(query.order_by(LicenseKeyMeta.id)).all()
+
+
+def meta(session: Session, license_key_id: int, key: str) -> LicenseKeyMeta | None:
+    """What is attached to a license key under a name."""
+    query = select(LicenseKeyMeta).where(LicenseKeyMeta.license_key_id == license_key_id, LicenseKeyMeta.key == key)
+    return session.scalars(query).one_or_none()
+
+
+def detach(session: Session, license_key_id: int, key: str) -> bool:
+    """Take away what is attached under a name; False where there is none."""
+    named = and_(LicenseKeyMeta.license_key_id == license_key_id, LicenseKeyMeta.key == key)
+    return session.execute(delete(LicenseKeyMeta).where(named).returning(LicenseKeyMeta.id)).first() is not None
+
+
+def store(session: Session, row: Activation | LicenseKeyMeta) -> int:
+    """Store a row and tell its id."""
+    session.add(row)
+    session.flush()
+    return row.id
+
+
+def insert_rows(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
+    """Store license keys with all their columns.
+
+    Raises:
+        KeysCollide: at least one is stored already; the transaction must be rolled back.
+    """
+    table = LicenseKey.__table__
+    assert isinstance(table, Table)  # noqa: S101 -- narrows SQLAlchemy's FromClause
+    try:
+        session.execute(insert(table), list(rows))
+    except IntegrityError as error:
+        raise KeysCollide from error
+
+
+def ids(session: Session, license_keys: Sequence[str]) -> list[int]:
+    """Ids of stored license keys, in order of id."""
+    found: list[int] = []
+    for start in range(0, len(license_keys), _NAMES_PER_QUERY):
+        part = license_keys[start : start + _NAMES_PER_QUERY]
+        found.extend(session.scalars(select(LicenseKey.id).where(LicenseKey.license_key.in_(part))))
+    return sorted(found)
+
+
+def rows(session: Session, ids: Sequence[int]) -> Sequence[LicenseKey]:
+    """License keys by id, as they are stored now, in order of id."""
+    query = select(LicenseKey).where(LicenseKey.id.in_(ids)).order_by(LicenseKey.id)
+    return session.scalars(query.execution_options(populate_existing=True)).all()
+
+
+def draw_available(
+    session: Session, product_id: int, quantity: int, *, generator_id: int | None = None
+) -> Sequence[LicenseKey]:
+    """Available license keys of a product, at most so many, that no parallel call gets.
+
+    Their rows are locked, and rows that others have locked are passed over.
+    """
+    query = _existing(select(LicenseKey)).where(
+        LicenseKey.product_id == product_id, LicenseKey.status == rules.AVAILABLE
+    )
+    if generator_id is not None:
+        query = query.where(LicenseKey.generator_id == generator_id)
+    # In no order: sorting a million of them would cost more than the rest.
+    query = query.limit(quantity).with_for_update(skip_locked=True, of=LicenseKey)
+    return sorted(session.scalars(query).all(), key=lambda row: row.id)
+
+
+def assign(
+    session: Session, ids: Collection[int], *, owner_name: str | None, owner_email: str | None, now: datetime
+) -> int:
+    """Assign license keys that may be assigned.
+
+    Returns:
+        How many of them were.
+    """
+    statement = (
+        update(LicenseKey)
+        .where(LicenseKey.id.in_(ids), LicenseKey.status.in_(rules.ASSIGNABLE))
+        .values(status=rules.ASSIGNED, owner_name=owner_name, owner_email=owner_email, assigned_at=now, updated_at=now)
+        .returning(LicenseKey.id)
+    )
+    return len(session.execute(statement.execution_options(synchronize_session=False)).all())
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which license keys are listed or counted. None: whichever.
+
+    Attributes:
+        product_ids: only those of these products, for callers who are limited to some.
+    """
+
+    product_id: int | None = None
+    product_ids: frozenset[int] | None = None
+    status: str | None = None
+    block_reason: str | None = None
+    owner_email: str | None = None
+
+
+def page(session: Session, wanted: Filter, *, number: int, size: int) -> Sequence[LicenseKey]:
+    """A page of license keys, in order of id.
+
+    Args:
+        number: from 1.
+    """
+    query = _wanted(select(LicenseKey), wanted).order_by(LicenseKey.id).limit(size).offset((number - 1) * size)
+    return session.scalars(query).all()
+
+
+def count_available(session: Session, product_id: int, *, generator_id: int | None = None) -> int:
+    """How many license keys of a product are available."""
+    query = _filtered(select(func.count(LicenseKey.id)), product_id, rules.AVAILABLE)
+    if generator_id is not None:
+        query = query.where(LicenseKey.generator_id == generator_id)
+    return session.scalars(query).one()
+
+
 _Query = TypeVar("_Query", bound=Select[Any])
 
 
@@ -103,3 +284,52 @@ def _filtered(query: _Query, product_id: int | None, status: str | None) -> _Que
     if status is not None:
         query = query.where(LicenseKey.status == status)
     return query
+
+
+def _existing(query: _Query) -> _Query:
+    """Those that are there for everybody: not deleted, nor of a deleted product, nor of a batch still being stored."""
+    return _filtered(query, None, None).where(LicenseKey.product_id.in_(products.ids_not_deleted()))
+
+
+def _wanted(query: _Query, wanted: Filter) -> _Query:
+    query = _existing(query)
+    for column, value in (
+        (LicenseKey.product_id, wanted.product_id),
+        (LicenseKey.status, wanted.status),
+        (LicenseKey.block_reason, wanted.block_reason),
+        (LicenseKey.owner_email, wanted.owner_email),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.product_ids is not None:
+        query = query.where(LicenseKey.product_id.in_(wanted.product_ids))
+    return query
+
+
+_STAGED = select(StagedBatch.batch_id).where(StagedBatch.batch_id == LicenseKey.batch_id).exists()
+_USE = (
+    select(
+        ConfigurationVersion.version,
+        LicenseKey.id,
+        func.coalesce(LicenseKey.license_key, ""),
+        func.coalesce(LicenseKey.product_id, 0),
+        func.coalesce(LicenseKey.status, ""),
+        func.coalesce(LicenseKey.validity, 0),
+        LicenseKey.assigned_at,
+        Activation.id,
+        Activation.activated_at,
+    )
+    .select_from(ConfigurationVersion)
+    .outerjoin(
+        LicenseKey,
+        and_(LicenseKey.license_key == bindparam("license_key"), LicenseKey.deleted_at.is_(None), ~_STAGED),
+    )
+    .outerjoin(
+        Activation,
+        and_(
+            Activation.license_key_id == LicenseKey.id,
+            Activation.identifier == bindparam("identifier"),
+            Activation.status == "active",
+        ),
+    )
+)

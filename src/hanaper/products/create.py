@@ -21,12 +21,20 @@ class NewProduct:
         slug: for addresses; made from the name when empty.
         description: free text.
         require_non_expired: whether an expired license key fails verification.
+        source: `internal` or `envato`.
+        status: `active` or `inactive`.
+        external_reference: what the product is called elsewhere.
+        post_url: is told of activations that end from our side and name no address of their own.
     """
 
     name: str
     slug: str = ""
     description: str = ""
     require_non_expired: bool = False
+    source: str = "internal"
+    status: str = "active"
+    external_reference: str = ""
+    post_url: str = ""
 
 
 def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keystore, now: datetime) -> Product:
@@ -50,6 +58,10 @@ def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keysto
         name=new.name,
         description=new.description,
         require_non_expired=int(new.require_non_expired),
+        source=new.source,
+        status=new.status,
+        external_reference=new.external_reference,
+        post_url=new.post_url,
         created_at=now,
         updated_at=now,
     )

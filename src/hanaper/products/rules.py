@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 LONGEST_NAME = 255
 LONGEST_SLUG = 100
@@ -33,3 +34,14 @@ def name_fault(name: str) -> str | None:
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         return f"the name of a product has 1 to {LONGEST_NAME} printable characters"
     return None
+
+
+def free_slug(slug: str, taken: Collection[str]) -> str:
+    """A slug that is not taken: with a number behind it where it is."""
+    number = 2
+    found = slug
+    while found in taken:
+        tail = f"-{number}"
+        found = slug[: LONGEST_SLUG - len(tail)].rstrip("-") + tail
+        number += 1
+    return found

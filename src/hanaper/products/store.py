@@ -1,12 +1,30 @@
 """Queries about products."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from hanaper.products.models import Product
+from hanaper.keystore import store as keys
+from hanaper.products.models import Product, ProductMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the other packages need to know of a product that is not deleted.
+
+    Attributes:
+        key_id: of the signing key; None where it has none of its own.
+    """
+
+    id: int
+    is_active: bool
+    require_non_expired: bool
+    post_url: str
+    key_id: int | None
 
 
 class SlugTaken(Exception):
@@ -28,13 +46,79 @@ def add(session: Session, product: Product) -> None:
 
 def find(session: Session, reference: int | str) -> Product | None:
     """A product that is not deleted, by id (a number) or by UUID or slug (text)."""
-    if isinstance(reference, int):
-        name = Product.id == reference
-    else:
-        name = (Product.uuid == reference.lower()) | (Product.slug == reference)
-    return session.scalars(select(Product).where(name, Product.deleted_at.is_(None))).one_or_none()
+    return session.scalars(_found(reference)).one_or_none()
+
+
+def locked(session: Session, reference: int | str) -> Product | None:
+    """As `find`; nobody else changes the product until the transaction ends."""
+    return session.scalars(_found(reference).with_for_update()).one_or_none()
 
 
 def listed(session: Session) -> Sequence[Product]:
     """All products that are not deleted, in order of id."""
     return session.scalars(select(Product).where(Product.deleted_at.is_(None)).order_by(Product.id)).all()
+
+
+def facts(session: Session, product_id: int) -> Facts | None:
+    """What the other packages need to know of a product; None where there is none, or it is deleted."""
+    row = session.get(Product, product_id)
+    if row is None or row.deleted_at is not None:
+        return None
+    return Facts(
+        id=row.id,
+        is_active=row.status == "active",
+        require_non_expired=row.require_non_expired == 1,
+        post_url=row.post_url,
+        key_id=keys.active_id(session, row.id),
+    )
+
+
+def slugs_like(session: Session, slug: str) -> set[str]:
+    """Slugs in use that begin with one, also those of deleted products."""
+    return set(session.scalars(select(Product.slug).where(Product.slug.startswith(slug, autoescape=True))))
+
+
+def ids_not_deleted() -> Select[int]:
+    """A query of the ids of all products that are not deleted, for other queries."""
+    return select(Product.id).where(Product.deleted_at.is_(None))
+
+
+def metadata(session: Session, product_ids: Sequence[int]) -> dict[int, list[ProductMeta]]:
+    """What is attached to some products, in the order it was attached."""
+    found: dict[int, list[ProductMeta]] = {product_id: [] for product_id in product_ids}
+    query = select(ProductMeta).where(ProductMeta.product_id.in_(product_ids)).order_by(ProductMeta.id)
+    for row in session.scalars(query):
+        found[row.product_id].append(row)
+    return found
+
+
+def meta(session: Session, product_id: int, key: str) -> ProductMeta | None:
+    """What is attached to a product under a name."""
+    query = select(ProductMeta).where(ProductMeta.product_id == product_id, ProductMeta.key == key)
+    return session.scalars(query).one_or_none()
+
+
+def attach(session: Session, product_id: int, key: str, value: str, *, now: datetime) -> bool:
+    """Attach a value under a new name; False where the name is in use. The product has to be locked."""
+    if meta(session, product_id, key) is not None:
+        return False
+    session.add(ProductMeta(product_id=product_id, key=key, value=value, created_at=now, updated_at=now))
+    return True
+
+
+def detach(session: Session, product_id: int, key: str) -> bool:
+    """Take away what is attached under a name; False where there is none."""
+    gone = session.execute(
+        delete(ProductMeta)
+        .where(ProductMeta.product_id == product_id, ProductMeta.key == key)
+        .returning(ProductMeta.id)
+    )
+    return gone.first() is not None
+
+
+def _found(reference: int | str) -> Select[Product]:
+    if isinstance(reference, int):
+        name = Product.id == reference
+    else:
+        name = (Product.uuid == reference.lower()) | (Product.slug == reference)
+    return select(Product).where(name, Product.deleted_at.is_(None))

@@ -16,9 +16,10 @@ from hanaper.protocol.codes import Code
 from hanaper.refusal import Refusal, Unavailable
 from hanaper.signing.service import SignedAnswer
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot
+from hanaper.storage.session import Session
 from hanaper.web.fields import RequestShape, validate
 from hanaper.web.openapi import operation
-from hanaper.web.parameters import credentials, read_parameters
+from hanaper.web.parameters import credentials, is_json, read_parameters, user_agent
 from hanaper.web.responses import SignedResponse
 from hanaper.web.services import Services
 
@@ -37,6 +38,8 @@ class Call(Generic[Shape]):
         caller: who asks.
         fields: what is asked, checked.
         request_id: for the records.
+        address: where the request comes from, as far as it can be believed; empty where that cannot be told.
+        user_agent: what the client calls itself.
     """
 
     services: Services
@@ -44,6 +47,17 @@ class Call(Generic[Shape]):
     caller: Caller
     fields: Shape
     request_id: str
+    address: str = ""
+    user_agent: str = ""
+
+    def write(self, work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
+        """Do what is asked, and sign the answer, in one transaction (decision 0010).
+
+        Raises:
+            Refusal: what the work raised; nothing is stored.
+            Unavailable: the database does not answer.
+        """
+        return self.services.storage.write(work)
 
 
 Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaitable[SignedAnswer]]
@@ -72,9 +86,17 @@ def endpoint(
         ) -> SignedAnswer:
             sender = credentials(request, parameters, services.settings)
             caller = await authenticate(snapshot, sender, endpoint=name, pepper=services.pepper, now=services.clock())
-            limits: dict[str, Any] = {"max_quantity": services.settings.max_quantity}
+            limits: dict[str, Any] = {"max_quantity": services.settings.max_quantity, "json": is_json(request)}
             fields = validate(shape, parameters, context=limits, code=bad_fields)
-            call = Call(services, snapshot, caller, fields, request.scope["state"]["request_id"])
+            call = Call(
+                services,
+                snapshot,
+                caller,
+                fields,
+                request.scope["state"]["request_id"],
+                "" if sender.address is None else str(sender.address),
+                user_agent(request),
+            )
             answer: SignedAnswer = await (handler(call) if on_loop else run_in_threadpool(handler, call))
             return answer
 

@@ -6,9 +6,11 @@ from hanaper.access.authenticate import Credentials
 from hanaper.settings import Settings
 from hanaper.web.body import Parameters, header_lines, parse_urlencoded, read_body
 from hanaper.web.client_address import client_address
+from hanaper.web.fields import LONGEST_TEXT
 
 _BLANKS = " \t\r\n\v\f"
-_IDENTIFIERS = ("identifier", "hardwareId", "hardware_id", "domain", "hwid", "server_domain")
+IDENTIFIERS = ("identifier", "hardwareId", "hardware_id", "domain", "hwid", "server_domain")
+"""What an identifier is called; the first that is there counts (protocol.md 4.0)."""
 
 
 async def read_parameters(request: Request, settings: Settings) -> Parameters:
@@ -44,7 +46,7 @@ def credentials(request: Request, parameters: Parameters, settings: Settings) ->
         bearer = token.strip(_BLANKS)
     places = (bearer, parameters.get("api_key"), _first(request, b"x-api-key").strip(_BLANKS))
     presented = next((place for place in places if place not in (None, "")), None)
-    named = next((parameters[name] for name in _IDENTIFIERS if name in parameters), None)
+    named = next((parameters[name] for name in IDENTIFIERS if name in parameters), None)
     peer = request.client.host if request.client is not None else None
     return Credentials(
         # A key that is no text (a JSON number, say) is a wrong key, not a missing one.
@@ -54,8 +56,25 @@ def credentials(request: Request, parameters: Parameters, settings: Settings) ->
             [line.decode("latin-1") for line in header_lines(request, b"x-forwarded-for")],
             settings.trusted_proxies,
         ),
-        identifier=named if isinstance(named, str) and named.isprintable() else None,
+        identifier=_identifier(named),
     )
+
+
+def is_json(request: Request) -> bool:
+    """Whether the body is JSON."""
+    return _first(request, b"content-type").lower().startswith("application/json")
+
+
+def user_agent(request: Request) -> str:
+    """What the client calls itself, printable and bounded; empty where it says nothing."""
+    text = _first(request, b"user-agent")[:LONGEST_TEXT]
+    return text if text.isprintable() else ""
+
+
+def _identifier(named: object) -> str | None:
+    if isinstance(named, int) and not isinstance(named, bool):
+        return str(named)
+    return named if isinstance(named, str) and named.isprintable() else None
 
 
 def _first(request: Request, name: bytes) -> str:

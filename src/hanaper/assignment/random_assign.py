@@ -1,0 +1,79 @@
+"""Assigning license keys drawn from what is available, and generating what is missing (protocol.md 4.5).
+
+Parallel calls never get the same license key: what one of them draws is locked, and the others pass it over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hanaper import log
+from hanaper.access.authenticate import Caller
+from hanaper.assignment.assign import Owner
+from hanaper.issuing import store as generators
+from hanaper.issuing.mint import CannotMint, Terms, mint, usable
+from hanaper.issuing.models import Generator
+from hanaper.licenses import store
+from hanaper.licenses.models import LicenseKey
+from hanaper.products import store as products
+from hanaper.protocol import codes
+from hanaper.refusal import Refusal
+from hanaper.storage.session import Session
+
+_logger = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants.
+
+    Attributes:
+        product: id, UUID or slug.
+        quantity: how many license keys.
+        generate: whether what is missing is generated.
+        generator: id or UUID; only its license keys are drawn, and what is missing is generated with it.
+    """
+
+    product: int | str
+    quantity: int
+    generate: bool = False
+    generator: int | str | None = None
+
+
+def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller, now: datetime) -> Sequence[LicenseKey]:
+    """Assign license keys, as many as are wanted or none.
+
+    Returns:
+        Their rows, in order of id.
+
+    Raises:
+        Refusal: 805 no such product, 806 no such generator, 802 with `available_quantity`, 902 no new ones to be had.
+        KeysCollide: one that was generated is stored already; the transaction must be rolled back, and may be repeated.
+    """
+    product = products.find(session, wish.product)
+    if product is None or product.status != "active" or not caller.may_use(product.id):
+        raise Refusal(codes.PRODUCT_NOT_FOUND_ASSIGN)
+    named = None if wish.generator is None else usable(session, wish.generator, caller)
+    if wish.generator is not None and (named is None or named.product_id != product.id):
+        raise Refusal(codes.GENERATOR_NOT_FOUND_ASSIGN)
+    drawn = store.draw_available(session, product.id, wish.quantity, generator_id=None if named is None else named.id)
+    missing = wish.quantity - len(drawn)
+    if missing and not wish.generate and named is None:
+        raise Refusal(codes.INSUFFICIENT_LICENSE_KEYS, {"available_quantity": len(drawn)})
+    ids = [row.id for row in drawn]
+    if missing:
+        generator = named or _first_active(session, product.id)
+        try:
+            ids += mint(session, generator, missing, Terms(), now=now)
+        except CannotMint as error:
+            _logger.warning("no license keys generated", generator_id=generator.id, reason=str(error))
+            raise Refusal(codes.NO_LICENSE_KEYS_CREATED) from error
+    store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now)
+    return store.rows(session, ids)
+
+
+def _first_active(session: Session, product_id: int) -> Generator:
+    for generator in generators.listed(session, product=product_id):
+        if generator.status == 1:
+            return generator
+    raise Refusal(codes.GENERATOR_NOT_FOUND_ASSIGN)

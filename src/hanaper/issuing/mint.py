@@ -1,0 +1,70 @@
+"""Generating license keys inside a transaction, for what needs them together with something else."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from hanaper.access.authenticate import Caller
+from hanaper.issuing import store
+from hanaper.issuing.custom import NoSuchFunction
+from hanaper.issuing.draw import CannotDraw, Draw
+from hanaper.issuing.formats import format_of
+from hanaper.issuing.generators import recipe_of
+from hanaper.issuing.models import Generator
+from hanaper.licenses import rules
+from hanaper.licenses import store as licenses
+from hanaper.storage.session import Session
+
+
+class CannotMint(Exception):
+    """The license keys are not to be had; the reason is for the log and names no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Instead of the generator's; None for the generator's."""
+
+    activation_limit: int | None = None
+    validity: int | None = None
+
+
+def usable(session: Session, reference: int | str, caller: Caller) -> Generator | None:
+    """An active generator of an active product that the caller may use; None where there is none."""
+    found = store.find(session, reference)
+    if found is None:
+        return None
+    generator, product = found
+    active = generator.status == 1 and product.status == "active" and product.deleted_at is None
+    return generator if active and caller.may_use(product.id) else None
+
+
+def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *, now: datetime) -> list[int]:
+    """Generate license keys and store them, status available.
+
+    Returns:
+        Their ids, in order.
+
+    Raises:
+        CannotMint: there are not that many different ones, or the custom function failed.
+        KeysCollide: somebody stored one of them at this moment; the transaction has to be rolled back, and may be
+            repeated.
+    """
+    try:
+        draw = Draw(format_of(recipe_of(generator)), quantity)
+        while taken := licenses.already_stored(session, draw.keys):
+            draw.replace(taken)
+    except (CannotDraw, NoSuchFunction) as error:
+        raise CannotMint(str(error)) from error
+    own = generator.activation_limit if terms.activation_limit is None else terms.activation_limit
+    common: licenses.NewLicenseKeys = {
+        "product_id": generator.product_id,
+        "generator_id": generator.id,
+        "batch_id": None,
+        "source": rules.FROM_GENERATOR,
+        "activation_limit": own,
+        "validity": generator.validity if terms.validity is None else terms.validity,
+        "status": rules.AVAILABLE,
+        "created_at": now,
+        "updated_at": now,
+    }
+    licenses.add(session, draw.keys, common)
+    return licenses.ids(session, draw.keys)

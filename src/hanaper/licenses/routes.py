@@ -1,0 +1,183 @@
+"""The register of license keys over HTTP: update, delete, list, count, and metadata (protocol.md 4.4, 4.6)."""
+
+from fastapi import APIRouter
+
+from hanaper.clock import iso_z, plain
+from hanaper.licenses import rules, store
+from hanaper.licenses.attach import attach
+from hanaper.licenses.check import check
+from hanaper.licenses.delete import delete
+from hanaper.licenses.models import LicenseKey
+from hanaper.licenses.schemas import DeleteRequest, ListRequest, MetaRequest, UpdateRequest
+from hanaper.licenses.update import BadChange, Changes, NotFound, update
+from hanaper.products import store as products
+from hanaper.protocol import codes
+from hanaper.protocol.codes import Code
+from hanaper.protocol.payload import JsonValue
+from hanaper.refusal import Refusal
+from hanaper.signing.service import SignedAnswer
+from hanaper.storage.session import Session
+from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.fields import bad_field
+
+router = APIRouter(tags=["license keys"])
+
+
+@endpoint(router, "POST", "update-license-key", shape=UpdateRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_UPDATE)
+def update_license_key(call: Call[UpdateRequest]) -> SignedAnswer:
+    """Change a license key, also suspend, reinstate, renew or revoke it: 950; 951, 952."""
+    fields = call.fields
+    changes = Changes(
+        product=fields.product_id,
+        activation_limit=fields.activation_limit,
+        validity=fields.validity,
+        status=fields.status,
+        owner_name=fields.owner_name,
+        owner_email=fields.owner_email,
+        assigned_at=fields.assigned_at,
+        metadata=fields.metadata,
+    )
+
+    def work(session: Session) -> SignedAnswer:
+        try:
+            _, product = update(session, fields.license_key, changes, caller=call.caller, now=call.services.clock())
+        except NotFound:
+            raise Refusal(codes.LICENSE_KEY_NOT_FOUND_UPDATE) from None
+        except BadChange as change:
+            raise bad_field(codes.INCORRECT_DATA_LICENSE_UPDATE, change.field) from None
+        return call.services.signing.answer(codes.LICENSE_KEY_UPDATED, {}, product_key_id=product.key_id)
+
+    return call.write(work)
+
+
+@endpoint(router, "POST", "delete-license-key", shape=DeleteRequest, bad_fields=codes.LICENSE_KEY_NOT_FOUND)
+def delete_license_key(call: Call[DeleteRequest]) -> SignedAnswer:
+    """Delete a license key: 850; 851."""
+
+    def work(session: Session) -> SignedAnswer:
+        product = delete(session, call.fields.license_key, caller=call.caller, now=call.services.clock())
+        if product is None:
+            raise Refusal(codes.LICENSE_KEY_NOT_FOUND)
+        return call.services.signing.answer(codes.LICENSE_KEY_DELETED, {}, product_key_id=product.key_id)
+
+    return call.write(work)
+
+
+@endpoint(router, "GET", "get-license-keys", shape=ListRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE)
+def get_license_keys(call: Call[ListRequest]) -> SignedAnswer:
+    """List license keys, a page at a time: 730 with `license_keys`; 901."""
+    fields = call.fields
+
+    def find(session: Session) -> list[JsonValue]:
+        product_id = None
+        if fields.product_id is not None:
+            product = products.find(session, fields.product_id)
+            if product is None:
+                return []
+            product_id = product.id
+        wanted = store.Filter(
+            product_id=product_id,
+            product_ids=call.caller.product_ids,
+            status=rules.BLOCKED if fields.status in (rules.SUSPENDED, rules.REVOKED) else fields.status,
+            block_reason=fields.status if fields.status in (rules.SUSPENDED, rules.REVOKED) else None,
+            owner_email=fields.owner_email,
+        )
+        return [_row(row) for row in store.page(session, wanted, number=fields.page, size=fields.per_page)]
+
+    rows = call.services.storage.read(find)
+    return call.services.signing.answer(codes.LICENSE_KEYS_LIST, {"license_keys": rows})
+
+
+@endpoint(router, "POST", "create-license-key-meta", shape=MetaRequest, bad_fields=codes.META_KEY_REQUIRED_CREATE)
+def create_license_key_meta(call: Call[MetaRequest]) -> SignedAnswer:
+    """Attach a value to a license key: 453 with `meta_id`; 450, 451, 452 and the codes of the check."""
+
+    def work(session: Session) -> SignedAnswer:
+        row, product = _checked(session, call)
+        _require(call.fields.key, codes.META_KEY_REQUIRED_CREATE, product)
+        _require(call.fields.value, codes.META_VALUE_REQUIRED_CREATE, product)
+        if store.meta(session, row.id, call.fields.key) is not None:
+            raise Refusal(codes.META_KEY_ALREADY_EXISTS_CREATE, product_key_id=product.key_id)
+        return _attached(session, call, row, product, codes.METADATA_CREATED)
+
+    return call.write(work)
+
+
+@endpoint(router, "POST", "update-license-key-meta", shape=MetaRequest, bad_fields=codes.META_KEY_REQUIRED_UPDATE)
+def update_license_key_meta(call: Call[MetaRequest]) -> SignedAnswer:
+    """Replace a value attached to a license key: 353 with `meta_id`; 350, 351, 352 and the codes of the check."""
+
+    def work(session: Session) -> SignedAnswer:
+        row, product = _checked(session, call)
+        _require(call.fields.key, codes.META_KEY_REQUIRED_UPDATE, product)
+        _require(call.fields.value, codes.META_VALUE_REQUIRED_UPDATE, product)
+        if store.meta(session, row.id, call.fields.key) is None:
+            raise Refusal(codes.META_KEY_NOT_EXISTS_UPDATE, product_key_id=product.key_id)
+        return _attached(session, call, row, product, codes.METADATA_UPDATED)
+
+    return call.write(work)
+
+
+@endpoint(router, "POST", "delete-license-key-meta", shape=MetaRequest, bad_fields=codes.META_KEY_REQUIRED_DELETE)
+def delete_license_key_meta(call: Call[MetaRequest]) -> SignedAnswer:
+    """Take a value away from a license key: 252; 250, 251 and the codes of the check."""
+
+    def work(session: Session) -> SignedAnswer:
+        row, product = _checked(session, call)
+        _require(call.fields.key, codes.META_KEY_REQUIRED_DELETE, product)
+        if not store.detach(session, row.id, call.fields.key):
+            raise Refusal(codes.META_KEY_NOT_EXISTS_DELETE, product_key_id=product.key_id)
+        return call.services.signing.answer(codes.METADATA_DELETED, {}, product_key_id=product.key_id)
+
+    return call.write(work)
+
+
+def _checked(session: Session, call: Call[MetaRequest]) -> tuple[LicenseKey, products.Facts]:
+    """The license key, if its check lets metadata be changed; an identifier is optional (protocol.md 4.6).
+
+    Raises:
+        Refusal: 210 or another code of the check.
+    """
+    fields = call.fields
+    checked = check(
+        session,
+        fields.license_key,
+        fields.identifier,
+        caller=call.caller,
+        expiry=call.services.settings.expiry,
+        now=call.services.clock(),
+        wants_identifier=False,
+    )
+    if checked is None:
+        raise Refusal(codes.INVALID_LICENSE_KEY)
+    if checked.refusal is not None:
+        raise Refusal(checked.refusal, product_key_id=checked.product.key_id)
+    return checked.row, checked.product
+
+
+def _require(text: str, code: Code, product: products.Facts) -> None:
+    if not text:
+        raise Refusal(code, product_key_id=product.key_id)
+
+
+def _attached(
+    session: Session, call: Call[MetaRequest], row: LicenseKey, product: products.Facts, code: Code
+) -> SignedAnswer:
+    meta_id = attach(session, row.id, call.fields.key, call.fields.value, now=call.services.clock())
+    return call.services.signing.answer(code, {"meta_id": meta_id}, product_key_id=product.key_id)
+
+
+def _row(row: LicenseKey) -> dict[str, JsonValue]:
+    return {
+        "id": row.id,
+        "product_id": row.product_id,
+        "license_key": row.license_key,
+        "owner_name": row.owner_name,
+        "owner_email": row.owner_email,
+        "activation_limit": row.activation_limit,
+        "validity": row.validity,
+        "assigned_at": None if row.assigned_at is None else plain(row.assigned_at),
+        "status": row.status,
+        "created_at": iso_z(row.created_at),
+        "updated_at": iso_z(row.updated_at),
+    }

@@ -1,0 +1,105 @@
+"""Changing a license key (protocol.md 4.4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hanaper.access.authenticate import Caller
+from hanaper.licenses import check, rules
+from hanaper.licenses.attach import attach
+from hanaper.licenses.models import LicenseKey
+from hanaper.licenses.move import MoveForbidden, move
+from hanaper.products import store as products
+from hanaper.storage.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to become of a license key. None: stays as it is.
+
+    Attributes:
+        product: id, UUID or slug.
+        activation_limit: 0 is unlimited. Fewer than there are activations ends none of them.
+        validity: days, 0 is for ever. A longer one renews a license key that has expired.
+        status: a status of the wire, or `suspended` or `revoked`.
+        assigned_at: when the validity began.
+        metadata: to be attached, or to replace what is attached, by name.
+    """
+
+    product: int | str | None = None
+    activation_limit: int | None = None
+    validity: int | None = None
+    status: str | None = None
+    owner_name: str | None = None
+    owner_email: str | None = None
+    assigned_at: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotFound(Exception):
+    """There is no such license key, as far as the caller is concerned."""
+
+
+class BadChange(Exception):
+    """A change that is not possible.
+
+    Attributes:
+        field: the name of what is wrong, as on the wire.
+    """
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field)
+        self.field = field
+
+
+def update(
+    session: Session, license_key: str, changes: Changes, *, caller: Caller, now: datetime
+) -> tuple[LicenseKey, products.Facts]:
+    """Change a license key.
+
+    Returns:
+        The row, and the product it belongs to now.
+
+    Raises:
+        NotFound: there is no such license key.
+        BadChange: no such product, no such status, or no way there. Nothing is changed.
+    """
+    found = check.existing(session, license_key, caller)
+    if found is None:
+        raise NotFound
+    row, product = found
+    product = _other_product(session, row, changes.product, caller) or product
+    if changes.status is not None:
+        target = rules.named_state(changes.status)
+        # A block that is asked for again does not lift a revocation.
+        stays = changes.status == rules.BLOCKED and row.status == rules.BLOCKED
+        if target is None:
+            raise BadChange("status")
+        try:
+            if not stays:
+                move(session, row, target, product, now=now)
+        except MoveForbidden as error:
+            raise BadChange("status") from error
+    for name in ("activation_limit", "validity", "owner_name", "owner_email"):
+        value = getattr(changes, name)
+        if value is not None:
+            setattr(row, name, value)
+    if changes.assigned_at is not None and row.assigned_at is not None:
+        row.assigned_at = changes.assigned_at
+    for name, text in changes.metadata.items():
+        attach(session, row.id, name, text, now=now)
+    row.updated_at = now
+    return row, product
+
+
+def _other_product(
+    session: Session, row: LicenseKey, reference: int | str | None, caller: Caller
+) -> products.Facts | None:
+    if reference is None:
+        return None
+    found = products.find(session, reference)
+    facts = products.facts(session, found.id) if found is not None and caller.may_use(found.id) else None
+    if facts is None:
+        raise BadChange("product_id")
+    row.product_id = facts.id
+    return facts

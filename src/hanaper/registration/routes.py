@@ -1,0 +1,113 @@
+"""POST /create-license-keys (protocol.md 4.4)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter
+
+from hanaper import log
+from hanaper.issuing.mint import CannotMint
+from hanaper.keystore import store as keys
+from hanaper.licenses import rules, store
+from hanaper.products import store as products
+from hanaper.protocol import codes
+from hanaper.protocol.payload import JsonValue
+from hanaper.refusal import Refusal
+from hanaper.registration.generate_each import BadElement, generate_each
+from hanaper.registration.register import Terms, register
+from hanaper.registration.schemas import CreateRequest, RegisterRequest, WantedLicense
+from hanaper.signing.service import SignedAnswer
+from hanaper.storage.session import Session
+from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.fields import bad_field, error_text, validate
+from hanaper.web.parameters import clean
+
+MOST_ATTEMPTS = 5
+
+router = APIRouter(tags=["license keys"])
+_logger = log.get(__name__)
+
+
+@endpoint(router, "POST", "create-license-keys", shape=RegisterRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE)
+def create_license_keys(call: Call[RegisterRequest]) -> SignedAnswer:
+    """Store license keys made elsewhere, or generate one for each element of `licenses`: 900; 901, 902."""
+    given = call.fields.model_extra or {}
+    if call.fields.licenses is None:
+        fields = validate(CreateRequest, given, context={}, code=codes.INCORRECT_DATA_LICENSE_CREATE)
+        return _repeated(call, lambda session: _register(session, call, fields))
+    wanted = _elements(call)
+    return _repeated(call, lambda session: _generate(session, call, wanted))
+
+
+def _register(session: Session, call: Call[RegisterRequest], fields: CreateRequest) -> SignedAnswer:
+    product = products.find(session, fields.product_id)
+    if product is None or not call.caller.may_use(product.id):
+        raise bad_field(codes.INCORRECT_DATA_LICENSE_CREATE, "product_id")
+    key_id = keys.active_id(session, product.id)
+    if not fields.license_keys:
+        raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=key_id)
+    state = rules.named_state(fields.status)
+    assert state is not None  # noqa: S101 -- the shape has looked
+    terms = Terms(
+        fields.activation_limit, fields.validity, state, fields.owner_name, fields.owner_email, fields.assigned_at
+    )
+    created, duplicate = register(session, fields.license_keys, product.id, terms, now=call.services.clock())
+    content: dict[str, JsonValue] = {"created": created, "duplicate": duplicate}
+    return call.services.signing.answer(codes.LICENSE_KEYS_CREATION_RESULT, content, product_key_id=key_id)
+
+
+def _generate(session: Session, call: Call[RegisterRequest], wanted: list[WantedLicense]) -> SignedAnswer:
+    try:
+        license_keys = generate_each(session, wanted, caller=call.caller, now=call.services.clock())
+    except BadElement as bad:
+        raise bad_field(codes.INCORRECT_DATA_LICENSE_CREATE, f"licenses.{bad.number}.{bad.field}") from None
+    except CannotMint as error:
+        _logger.warning("no license keys generated", reason=str(error))
+        raise Refusal(codes.NO_LICENSE_KEYS_CREATED) from error
+    product_ids = {row.product_id for row in store.rows(session, store.ids(session, license_keys))}
+    # License keys of several products have no key in common.
+    key_id = keys.active_id(session, product_ids.pop()) if len(product_ids) == 1 else None
+    content: dict[str, JsonValue] = {"created": len(license_keys), "duplicate": 0, "license_keys": license_keys}
+    return call.services.signing.answer(codes.LICENSE_KEYS_CREATION_RESULT, content, product_key_id=key_id)
+
+
+def _elements(call: Call[RegisterRequest]) -> list[WantedLicense]:
+    """The elements of `licenses`, each checked.
+
+    Raises:
+        Refusal: 901, with every bad field of every element; 902 where there are none.
+    """
+    code = codes.INCORRECT_DATA_LICENSE_CREATE
+    given = call.fields.licenses
+    most = call.services.settings.max_quantity
+    if not isinstance(given, list):
+        raise bad_field(code, "licenses", "array")
+    if not given:
+        raise Refusal(codes.NO_LICENSE_KEYS_CREATED)
+    if len(given) > most:
+        raise Refusal(code, {"errors": {"licenses": [error_text("less_than_equal", "licenses", le=most)]}})
+    errors: dict[str, Any] = {}
+    wanted: list[WantedLicense] = []
+    for number, element in enumerate(given):
+        if not isinstance(element, dict):
+            errors[f"licenses.{number}"] = [error_text("array", f"licenses.{number}")]
+            continue
+        try:
+            wanted.append(validate(WantedLicense, clean(element), context={}, code=code))
+        except Refusal as refusal:
+            found = refusal.payload["errors"]
+            assert isinstance(found, dict)  # noqa: S101 -- narrows the type
+            errors.update({f"licenses.{number}.{name}": texts for name, texts in found.items()})
+    if errors:
+        raise Refusal(code, {"errors": errors})
+    return wanted
+
+
+def _repeated(call: Call[RegisterRequest], work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
+    """Do it again where another request stored an equal license key at the same moment."""
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            return call.write(work)
+        except store.KeysCollide:
+            continue
+    raise Refusal(codes.NO_LICENSE_KEYS_CREATED)
