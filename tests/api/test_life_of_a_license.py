@@ -112,6 +112,7 @@ def test_the_life_of_a_product(api: Api, services: Services) -> None:
     assert vendor.post("delete-product", product_id=product_id).code == 550
     assert vendor.post("delete-product", product_id=product_id).code == 551
     assert vendor.post("verify", license_key="a", identifier="x").code == 210
+    vendor.api.http.close()
 
 
 def test_what_is_missing_is_generated(api: Api) -> None:
