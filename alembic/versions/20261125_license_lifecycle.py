@@ -51,7 +51,7 @@ def upgrade() -> None:
             ["license_key_id"], ["license_keys.id"], name=op.f("fk_activations_license_key_id_license_keys")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activations")),
-        sa.UniqueConstraint("license_key_id", "identifier", name=op.f("uq_activations_license_key_id")),
+        sa.UniqueConstraint("license_key_id", "identifier", name=op.f("uq_activations_license_key_id_identifier")),
         sqlite_autoincrement=True,
     )
     op.create_table(

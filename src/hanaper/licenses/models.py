@@ -40,10 +40,11 @@ class LicenseKey(Base):
     validity: Mapped[int]
     assigned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     status: Mapped[str] = mapped_column(String(16))
-    block_reason: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[Moment]
     updated_at: Mapped[Moment]
     deleted_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Why the status is `blocked`.
+    block_reason: Mapped[str | None] = mapped_column(String(16))
 
     __table_args__ = (
         one_of("status", "available", "assigned", "reserved", "blocked"),
