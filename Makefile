@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test lint check format lock bench bench-quick bench-growth bench-replicas bench-report torture clean
+.PHONY: help demo serve test lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-report torture clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -50,7 +50,7 @@ format: $(VENV)/development.stamp
 lock:
 	$(PYTHON) .ci/lock.py
 
-bench bench-quick bench-growth bench-replicas: $(VENV)/development.stamp
+bench bench-quick bench-growth bench-replicas bench-verify: $(VENV)/development.stamp
 	@$(BIN)/python -m benchmarks $(if $(filter bench,$@),full,$(@:bench-%=%))
 
 # The tables of docs/performance.md once more, from the newest results.

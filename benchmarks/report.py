@@ -20,19 +20,19 @@ def write(document: Path = DOCUMENT, folder: Path = results.FOLDER) -> None:
         Unavailable: nothing has been measured yet.
         Fault: the document has a mark that is not known here.
     """
-    full, growth, replicas = (results.newest(name, folder) for name in ("full", "growth", "replicas"))
-    if not full and not growth and not replicas:
+    full, growth, replicas, verify = (results.newest(name, folder) for name in ("full", "growth", "replicas", "verify"))
+    if not full and not growth and not replicas and not verify:
         raise Unavailable("nothing has been measured yet: make bench")
     for file in (document, document.with_name(SCALING.name)):
         if file.exists():
-            file.write_text(fill(file.read_text(encoding="utf-8"), full, growth, replicas), encoding="utf-8")
+            file.write_text(fill(file.read_text(encoding="utf-8"), full, growth, replicas, verify), encoding="utf-8")
     drawn = document.with_suffix("")
     drawn.mkdir(exist_ok=True)
     for name, plot in plots.draw(full, growth).items():
         (drawn / name).write_bytes(plot)
 
 
-def fill(text: str, full: Lines, growth: Lines, replicas: Lines = ()) -> str:
+def fill(text: str, full: Lines, growth: Lines, replicas: Lines = (), verify: Lines = ()) -> str:
     """Put figures between the marks of a document.
 
     Raises:
@@ -53,6 +53,8 @@ def fill(text: str, full: Lines, growth: Lines, replicas: Lines = ()) -> str:
         "log": costs.log_of_postgresql(growth),
         "replicas-conditions": tables.conditions(replicas),
         "replicas": costs.replicas(replicas),
+        "verify-conditions": tables.conditions(verify),
+        "verify": tables.verify(verify),
         "failures": _failures([*full, *growth]),
     }
 

@@ -138,6 +138,28 @@ def growth(lines: Lines) -> str:
     return table((*columns, "requests/s", "p99 ms"), rows)
 
 
+def verify(lines: Lines) -> str:
+    """Verifying license keys."""
+    rows = []
+    for database, shown in SHOWN.items():
+        for connections in sorted({line["connections"] for line in matching(lines, "verify")}, reverse=True):
+            runs = matching(lines, "verify", database=database, connections=connections)
+            if runs:
+                rows.append(
+                    (
+                        shown,
+                        str(connections),
+                        Spread.of(run["share_of_ceiling"] for run in runs).shown(2),
+                        Spread.of(run["requests_per_s"] for run in runs).shown(0),
+                        Spread.of(run["server_us"] for run in runs).shown(0),
+                        Spread.of(run["seen"]["p50_us"] / 1000 for run in runs).shown(1),
+                        Spread.of(run["seen"]["p99_us"] / 1000 for run in runs).shown(1),
+                    )
+                )
+    columns = ("database", "connections", "share of the ceiling", "requests/s", "server's microseconds", "p50 ms")
+    return table((*columns, "p99 ms"), rows)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; a sentence where there is no row."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]

@@ -1,10 +1,9 @@
 """Verifying a license key: the hot path of every licensed program (protocol.md 4.3).
 
-One statement reads the license key, its activation and the version of the configuration; the product is remembered by
-that version. Nothing is locked and nothing written.
+One statement reads the license keys that are asked for at the same time, their activations and the version of the
+configuration; products are remembered by that version. Nothing is locked and nothing written.
 """
 
-import asyncio
 from datetime import datetime
 
 from hanaper.access.authenticate import Caller
@@ -42,7 +41,7 @@ async def verify(
         ConfigurationChanged: begin again with a newer snapshot.
         Unavailable: the database does not answer.
     """
-    use = await asyncio.to_thread(storage.read, lambda session: store.use(session, license_key, identifier))
+    use = await storage.ask(store.uses, (license_key, identifier))
     if use.version != snapshot.version:
         raise ConfigurationChanged
     if use.license_key_id is None or not caller.may_use(use.product_id):

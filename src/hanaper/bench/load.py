@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
@@ -28,6 +29,17 @@ function done(summary, latency, requests)
       latency:percentile(50), latency:percentile(95), latency:percentile(99), latency.max,
       errors.connect, errors.read, errors.write, errors.timeout, errors.status))
    out:close()
+end
+"""
+_AT_RANDOM = """\
+
+local bodies = {{}}
+for line in io.lines({bodies}) do
+   bodies[#bodies + 1] = line
+end
+
+function request()
+   return wrk.format(nil, nil, nil, bodies[math.random(#bodies)])
 end
 """
 _THINKING = """\
@@ -96,21 +108,32 @@ def half_load_think_ms(requests_per_s: float, connections: int, cores: int) -> f
     return 1000 * (2 * connections / requests_per_s - 2 * cores / requests_per_s)
 
 
-def script(load: Load, fields: dict[str, object], results: Path) -> str:
+def script(load: Load, fields: dict[str, object], results: Path, bodies: Path | None = None) -> str:
     """The Lua script of a load.
 
     Args:
         fields: the form but for the quantity.
         results: where wrk is to write what it saw.
+        bodies: a file of bodies, one a line, that are sent instead, at random.
     """
     body = json.dumps(urlencode({**fields, "quantity": load.quantity}))
     text = _SCRIPT.format(body=body, results=json.dumps(str(results)))
+    if bodies is not None:
+        text += _AT_RANDOM.format(bodies=json.dumps(str(bodies)))
     if load.think_ms is not None:
         text += _THINKING.format(seed=load.connections * 1000, think_ms=load.think_ms)
     return text
 
 
-def run(load: Load, url: str, fields: dict[str, object], *, folder: Path, cores: int) -> Seen:
+def run(
+    load: Load,
+    url: str,
+    fields: dict[str, object],
+    *,
+    folder: Path,
+    cores: int,
+    bodies: Sequence[str] = (),
+) -> Seen:
     """Put a server under load.
 
     Args:
@@ -118,6 +141,7 @@ def run(load: Load, url: str, fields: dict[str, object], *, folder: Path, cores:
         fields: the form but for the quantity; not part of wrk's command line, which everybody can read.
         folder: for the script and what wrk writes.
         cores: of the machine.
+        bodies: are sent instead of the form, at random; without line feeds.
 
     Raises:
         Unavailable: wrk is not installed.
@@ -126,7 +150,12 @@ def run(load: Load, url: str, fields: dict[str, object], *, folder: Path, cores:
     file, results = folder / "load.lua", folder / "load.json"
     results.unlink(missing_ok=True)
     file.touch(mode=0o600)
-    file.write_text(script(load, fields, results), encoding="ascii")
+    list_of_bodies = None
+    if bodies:
+        list_of_bodies = folder / "bodies.txt"
+        list_of_bodies.touch(mode=0o600)
+        list_of_bodies.write_text("\n".join(bodies), encoding="ascii")
+    file.write_text(script(load, fields, results, list_of_bodies), encoding="ascii")
     threads = min(max(1, cores // _CORES_PER_THREAD), load.connections)
     command = [tools.find("wrk"), "--threads", str(threads), "--connections", str(load.connections)]
     command += ["--duration", f"{load.seconds}s", "--timeout", f"{LONGEST_ANSWER_S}s", "--script", str(file), url]

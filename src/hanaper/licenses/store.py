@@ -1,19 +1,20 @@
 """Queries about license keys."""
 
 import asyncio
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, TypedDict, TypeVar
 
-from sqlalchemy import Select, Table, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Select, Table, and_, delete, func, insert, select, update
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hanaper.licenses import rules
 from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta, StagedBatch
 from hanaper.products import store as products
-from hanaper.storage.configuration import ConfigurationVersion
 from hanaper.storage.transactions import Storage
 
 _NAMES_PER_QUERY = 1000
@@ -107,7 +108,6 @@ class Use:
 
     version: int
     license_key_id: int | None
-    license_key: str
     product_id: int
     status: str
     validity: int
@@ -116,10 +116,27 @@ class Use:
     activated_at: datetime | None
 
 
-def use(session: Session, license_key: str, identifier: str) -> Use:
-    """A license key that is not deleted, with its activation; one statement, for the hot path of verification."""
-    row = session.execute(_USE, {"license_key": license_key, "identifier": identifier}).one()
-    return Use(*row)
+def uses(cursor: DBAPICursor, dialect: str, asked: Sequence[tuple[str, str]]) -> Sequence[Use]:
+    """License keys that are not deleted, each with its activation: a group read, see `storage.reader`.
+
+    Args:
+        asked: license keys with identifiers.
+
+    Returns:
+        For each what was found, all at one moment.
+    """
+    if dialect == "sqlite":
+        cursor.execute(_SQLITE_USES, (json.dumps(asked),))
+        rows = cursor.fetchall()
+        # SQLite has no moments: they are texts, as SQLAlchemy writes them.
+        return [replace(Use(*row), assigned_at=_moment(row[5]), activated_at=_moment(row[7])) for row in rows]
+    license_keys, identifiers = zip(*asked, strict=True)
+    cursor.execute(_POSTGRESQL_USES, (list(license_keys), list(identifiers)))
+    return [Use(*row) for row in cursor.fetchall()]
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def locked(session: Session, license_key: str | int) -> LicenseKey | None:
@@ -306,30 +323,25 @@ def _wanted(query: _Query, wanted: Filter) -> _Query:
     return query
 
 
-_STAGED = select(StagedBatch.batch_id).where(StagedBatch.batch_id == LicenseKey.batch_id).exists()
-_USE = (
-    select(
-        ConfigurationVersion.version,
-        LicenseKey.id,
-        func.coalesce(LicenseKey.license_key, ""),
-        func.coalesce(LicenseKey.product_id, 0),
-        func.coalesce(LicenseKey.status, ""),
-        func.coalesce(LicenseKey.validity, 0),
-        LicenseKey.assigned_at,
-        Activation.id,
-        Activation.activated_at,
-    )
-    .select_from(ConfigurationVersion)
-    .outerjoin(
-        LicenseKey,
-        and_(LicenseKey.license_key == bindparam("license_key"), LicenseKey.deleted_at.is_(None), ~_STAGED),
-    )
-    .outerjoin(
-        Activation,
-        and_(
-            Activation.license_key_id == LicenseKey.id,
-            Activation.identifier == bindparam("identifier"),
-            Activation.status == "active",
-        ),
-    )
+_USES = """
+    SELECT (SELECT version FROM configuration_version), found.id, coalesce(found.product_id, 0),
+        coalesce(found.status, ''), coalesce(found.validity, 0), found.assigned_at, active.id, active.activated_at
+    FROM {asked}
+    LEFT JOIN license_keys AS found ON found.license_key = {license_key} AND found.deleted_at IS NULL
+        AND NOT EXISTS (SELECT 1 FROM staged_batches WHERE staged_batches.batch_id = found.batch_id)
+    LEFT JOIN activations AS active ON active.license_key_id = found.id AND active.identifier = {identifier}
+        AND active.status = 'active'
+    ORDER BY {place}
+"""
+_SQLITE_USES = _USES.format(
+    asked="json_each(?) AS asked",
+    license_key="asked.value ->> 0",
+    identifier="asked.value ->> 1",
+    place="asked.key",
+)
+_POSTGRESQL_USES = _USES.format(
+    asked="unnest(%s::text[], %s::text[]) WITH ORDINALITY AS asked (license_key, identifier, place)",
+    license_key="asked.license_key",
+    identifier="asked.identifier",
+    place="asked.place",
 )

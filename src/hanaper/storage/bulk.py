@@ -51,6 +51,30 @@ def run_bulk(
     return [outcome for item in items for outcome in run_bulk(engine, bulk, [item])]
 
 
+def read_bulk(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) -> Sequence[Outcome]:
+    """Look a group of items up by one statement.
+
+    Raises:
+        DBAPIError: what the driver raised, as SQLAlchemy would have called it.
+    """
+    connection: PoolProxiedConnection | None = None
+    try:
+        connection = engine.raw_connection()
+        if engine.dialect.name == "sqlite":
+            # A statement outside a transaction is one by itself.
+            return bulk(connection.cursor(), "sqlite", items)
+        with _autocommit(connection):
+            return bulk(connection.cursor(), "postgresql", items)
+    except Exception as error:
+        known = _as_sqlalchemy_has_it(engine, connection, error)
+        if known is error:
+            raise
+        raise known from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
 def _is_one_items_fault(error: BaseException) -> bool:
     """Whether the others may be tried without it.
 

@@ -14,6 +14,7 @@ from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
 from hanaper.storage.bulk import Bulk
 from hanaper.storage.engine import Database, connect, locate
+from hanaper.storage.reader import Reader
 from hanaper.storage.writer import LARGEST_GROUP, Writer
 
 Result = TypeVar("Result")
@@ -31,6 +32,7 @@ class Storage:
     def __init__(self, database: Database, engine: Engine) -> None:
         self.database = database
         self.engine = engine
+        self._reader = Reader(engine)
         self._writer = Writer(engine, None if database.file is None else lock_file(database.file))
 
     @classmethod
@@ -83,6 +85,19 @@ class Storage:
         with translated():
             return await self._writer.submit(bulk, item, LARGEST_GROUP if size is None else size)
 
+    async def ask(self, bulk: Bulk[Item, Outcome], item: Item) -> Outcome:
+        """Have an item looked up, together with those of other requests that wait.
+
+        Args:
+            bulk: one statement that looks up a group of items.
+            item: for it.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with translated():
+            return await self._reader.ask(bulk, item)
+
     def ping(self) -> None:
         """Ask the database for a sign of life.
 
@@ -94,6 +109,7 @@ class Storage:
     def close(self) -> None:
         """Finish queued writes and close all connections."""
         self._writer.close()
+        self._reader.close()
         self.engine.dispose()
 
     def __enter__(self) -> Self:
