@@ -21,6 +21,7 @@ from tests.support.raw import send
 from tests.support.world import World, counts
 
 from hanaper import api as endpoints
+from hanaper.access import abilities
 from hanaper.app import create_app, open_services
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
@@ -54,11 +55,9 @@ def test_every_endpoint_is_in_the_table_under_both_base_paths() -> None:
     }
     assert endpoints.direct_routes() == declared
     assert {path for _, path in declared} == {
-        base_path + name
-        for base_path in ("/api/v1", "/v1")
-        for name in ("/generate", "/get-all-generators", "/get-product-public-key")
+        f"{base_path}/{name}" for base_path in ("/api/v1", "/v1") for name in abilities.ENDPOINTS
     }
-    assert sum(len(router.routes) for router in endpoints.ROUTERS) == 3
+    assert sum(len(router.routes) for router in endpoints.ROUTERS) == len(abilities.ENDPOINTS) == 26
 
 
 @dataclass

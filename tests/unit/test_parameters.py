@@ -125,8 +125,10 @@ def test_the_first_place_that_holds_an_api_key_counts(
         ({"identifier": "a\0b"}, None),
         ({"identifier": "a\nb"}, None),
         ({"identifier": chr(0xD800)}, None),
-        ({"identifier": 5}, None),
-        ({"identifier": 5, "domain": "d"}, None),
+        ({"identifier": 5}, "5"),
+        ({"identifier": 5, "domain": "d"}, "5"),
+        ({"identifier": True, "domain": "d"}, None),
+        ({"identifier": ["a"], "domain": "d"}, None),
     ],
     ids=ascii,
 )
