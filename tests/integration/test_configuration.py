@@ -419,6 +419,21 @@ def test_what_was_found_is_read_once(shared: Services, value: object) -> None:
 
 
 @pytest.mark.usefixtures("trust")
+def test_what_many_miss_at_once_is_read_once(shared: Services) -> None:
+    async def work(known: Configuration) -> None:
+        snapshot = await known.snapshot()
+        load = Load(["found"])
+        with look_ups(shared.storage) as made:
+            asked = [asyncio.create_task(snapshot.get("name", load)) for _ in range(20)]
+            await asyncio.sleep(0)
+            # One who leaves takes nobody along, the first of all not either.
+            asked[0].cancel()
+            assert await asyncio.gather(*asked[1:]) == ["found"] * 19
+        assert len(made) == 1
+
+    run(work, shared.storage)
+
+
 def test_that_there_is_nothing_is_not_remembered(shared: Services) -> None:
     async def work(known: Configuration) -> None:
         snapshot = await known.snapshot()

@@ -62,6 +62,7 @@ class Snapshot:
         self.seen = seen
         self._storage = storage
         self._found: dict[Hashable, Any] = {}
+        self._loading: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def get(self, name: Hashable, load: Callable[[Session], Found]) -> Found:
         """What is remembered under a name, or else what `load` reads. None is not remembered.
@@ -73,7 +74,21 @@ class Snapshot:
         found: Found | None = self._found.get(name)
         if found is not None:
             return found
+        # After a change many requests miss the same thing at once: one of them reads it.
+        loading = self._loading.get(name)
+        if loading is None:
+            loading = asyncio.create_task(self._load(name, load))
+            self._loading[name] = loading
+            loading.add_done_callback(lambda done: self._loaded(name, done))
+        read: Found = await asyncio.shield(loading)
+        return read
 
+    def _loaded(self, name: Hashable, done: asyncio.Task[Any]) -> None:
+        del self._loading[name]
+        if not done.cancelled():
+            done.exception()  # Who asked for it may have left; then nobody else takes notice of it.
+
+    async def _load(self, name: Hashable, load: Callable[[Session], Found]) -> Found:
         def work(session: Session) -> tuple[int, Found]:
             return current_version(session), load(session)
 
