@@ -36,7 +36,8 @@ def details(
     if checked.refusal is not None:
         return Outcome(checked.refusal, checked.product.key_id)
     product = products.find(session, checked.product.id)
-    assert product is not None  # noqa: S101 -- it was there a moment ago, in the same transaction
+    if product is None:  # Deleted since the check: PostgreSQL shows each statement what was committed before it.
+        return Outcome(codes.INVALID_LICENSE_KEY)
     content = {"licenseKey": _license_key(session, checked.row), "product": _product(session, product)}
     return Outcome(codes.ACTIVE_LICENSE_FOUND, checked.product.key_id, content)
 

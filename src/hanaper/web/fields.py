@@ -23,6 +23,7 @@ _MOST_DIGITS = 20
 
 LONGEST_TEXT = 255
 LONGEST_URL = 2048
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _MOMENT = "%Y-%m-%d %H:%M:%S"
 _MOMENT_SHAPE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}", re.ASCII)
 
@@ -107,7 +108,10 @@ def _moment(value: object) -> datetime:
 
 def meta_value(value: object) -> str:
     """The clients send values of any JSON type: what is not text is kept as JSON. "" where it cannot be kept."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text = value if isinstance(value, str) else _COMPACT.encode(value)
+    except ValueError:  # A number beyond all numbers, such as 1e400.
+        return ""
     return text if storable(text) else ""
 
 
@@ -177,7 +181,7 @@ _TEXTS = {
     "greater_than_equal": "The {name} field must be at least {ge}.",
     "less_than_equal": "The {name} field must not be greater than {le}.",
     "string": "The {name} field must be a string.",
-    "string_too_long": "The {name} field must not be greater than {max_length} characters.",
+    "too_long": "The {name} field must not be greater than {max_length} characters.",
     "array": "The {name} field must be an array.",
     "selected": "The selected {name} is invalid.",
     "moment": "The {name} field must match the format Y-m-d H:i:s.",
