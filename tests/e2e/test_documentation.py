@@ -17,6 +17,7 @@ from tests.support.processes import Hanaper, clean_environment
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED_ADDRESS = "http://127.0.0.1:8000"
+PROMISED = re.compile(r" # (\d{3} [A-Z].*)$", re.MULTILINE)
 BLOCK = re.compile(r"(<!-- not run[^>]*: [^>]+ -->\n)?```(sh|python|toml)\n(.*?)```", re.DOTALL)
 
 
@@ -61,6 +62,11 @@ def test_the_examples_run(document: str, workplace: tuple[Path, str]) -> None:
     if document == "README.md":
         assert "Verified OK" in output
         assert output.count("ACME-") >= 5
+        # What stands behind a call as a comment is what it answers.
+        promised = [text for _, code in blocks for text in PROMISED.findall(code)]
+        answered = [line for line in output.splitlines() if re.match(r"\d{3} [A-Z]", line)]
+        assert len(promised) >= 10
+        assert all(answer.startswith(promise) for answer, promise in zip(answered, promised, strict=True)), answered
 
 
 def test_the_readme_runs_curl_and_python() -> None:
