@@ -28,8 +28,8 @@ from hanaper.issuing.formats import Recipe
 from hanaper.issuing.models import Batch, Generator
 from hanaper.keystore import store as keys
 from hanaper.keystore.models import SigningKey
-from hanaper.licenses.models import LicenseKey
-from hanaper.products.models import Product
+from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta
+from hanaper.products.models import Product, ProductMeta
 from hanaper.protocol.codes import Code
 from hanaper.signing.key_pair import KeyPair
 from hanaper.storage import configuration
@@ -398,6 +398,48 @@ def test_a_change_in_the_middle_of_a_request_holds_for_it(
             assert moment.left == 0
             elsewhere.write(lambda session, case=case: case.back(session, services))  # type: ignore[misc]
     issued(api)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("random-assign-license-keys", {"product_id": 1, "owner_email": "a@b.c", "quantity": 2, "generate": 1}),
+        ("create-license-keys", {"product_id": 1, "license_keys": '["k"]', "status": "available"}),
+        ("assign-license-key", {}),
+        ("assign-and-activate-license-key", {"identifier": "i", "owner_email": "a@b.c"}),
+        ("activate", {"identifier": "i"}),
+        ("deactivate", {"identifier": "i"}),
+        ("update-license-key", {"status": "revoked"}),
+        ("delete-license-key", {}),
+        ("create-license-key-meta", {"key": "k", "value": "v"}),
+        ("create-product-meta", {"product_id": 1, "key": "k", "value": "v"}),
+    ],
+)
+def test_a_key_that_is_revoked_in_the_middle_of_a_request_changes_no_license_key(
+    api: Api,
+    services: Services,
+    elsewhere: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fields: dict[str, object],
+) -> None:
+    license_key = issued(api).payload["licenseKeys"][0]
+    before = everything(services.storage)
+    moment = Moment(lambda: elsewhere.write(lambda session: REVOKED.change(session, services)))
+    with monkeypatch.context() as planted:
+        when_the_caller_is_known(planted, services, moment)
+        terms = {"activation_limit": 1, "validity": 0}
+        answer = api.post(f"/api/v1/{name}", {"api_key": SAMPLE_KEY, "license_key": license_key, **terms, **fields})
+    assert (answer.code, moment.left) == (101, 0)
+    assert everything(services.storage) == before
+
+
+def everything(storage: Storage) -> list[list[tuple[object, ...]]]:
+    """All that license keys and products have."""
+    tables = (LicenseKey, Activation, LicenseKeyMeta, ProductMeta)
+    return storage.read(
+        lambda session: [[tuple(row) for row in session.execute(select(table.__table__))] for table in tables]
+    )
 
 
 @each_moment

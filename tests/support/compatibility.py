@@ -79,8 +79,7 @@ CODE_REMARKS = {
     codes.PRODUCT_NOT_FOUND_ASSIGN: "works; also for generate",
     codes.GENERATOR_NOT_FOUND_ASSIGN: "works; also for generate",
     codes.INCORRECT_DATA_LICENSE_CREATE: "works; also for generate, the assignment endpoints and the lists",
-    codes.NO_LICENSE_KEYS_CREATED: "differs: also for generate and random-assign; signed with the global key where "
-    "license keys of random-assign or of `licenses` are what is missing",
+    codes.NO_LICENSE_KEYS_CREATED: "works; also for generate and random-assign",
     codes.INCORRECT_DATA_LICENSE_UPDATE: "works; also for a revoked license key that is to become something else",
 }
 """The same for codes."""

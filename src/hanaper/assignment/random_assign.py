@@ -67,7 +67,7 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
             ids += mint(session, generator, missing, Terms(), now=now)
         except CannotMint as error:
             _logger.warning("no license keys generated", generator_id=generator.id, reason=str(error))
-            raise Refusal(codes.NO_LICENSE_KEYS_CREATED) from error
+            raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
     store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now)
     return store.rows(session, ids)
 

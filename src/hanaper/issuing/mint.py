@@ -10,13 +10,22 @@ from hanaper.issuing.draw import CannotDraw, Draw
 from hanaper.issuing.formats import format_of
 from hanaper.issuing.generators import recipe_of
 from hanaper.issuing.models import Generator
+from hanaper.keystore import store as keys
 from hanaper.licenses import rules
 from hanaper.licenses import store as licenses
 from hanaper.storage.session import Session
 
 
 class CannotMint(Exception):
-    """The license keys are not to be had; the reason is for the log and names no key."""
+    """The license keys are not to be had; the reason is for the log and names no key.
+
+    Attributes:
+        product_key_id: of the product whose they would have been.
+    """
+
+    def __init__(self, reason: str, product_key_id: int | None) -> None:
+        super().__init__(reason)
+        self.product_key_id = product_key_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +62,7 @@ def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *,
         while taken := licenses.already_stored(session, draw.keys):
             draw.replace(taken)
     except (CannotDraw, NoSuchFunction) as error:
-        raise CannotMint(str(error)) from error
+        raise CannotMint(str(error), keys.active_id(session, generator.product_id)) from error
     own = generator.activation_limit if terms.activation_limit is None else terms.activation_limit
     common: licenses.NewLicenseKeys = {
         "product_id": generator.product_id,

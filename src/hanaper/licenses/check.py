@@ -28,11 +28,12 @@ class Checked:
 
 
 def existing(
-    session: Session, license_key: str, caller: Caller, *, lock: bool = True
+    session: Session, license_key: str | int, caller: Caller, *, lock: bool = True
 ) -> tuple[LicenseKey, products.Facts] | None:
     """A license key with its product; None where there is none as far as the caller is concerned.
 
     Args:
+        license_key: its text, or (a number) its id.
         lock: keep others from changing it until the transaction ends.
     """
     look_up = store.locked if lock else store.find

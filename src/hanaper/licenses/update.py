@@ -9,6 +9,7 @@ from hanaper.licenses import check, rules
 from hanaper.licenses.attach import attach
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.move import MoveForbidden, move
+from hanaper.licenses.rules import State
 from hanaper.products import store as products
 from hanaper.storage.session import Session
 
@@ -62,7 +63,8 @@ def update(
 
     Raises:
         NotFound: there is no such license key.
-        BadChange: no such product, no such status, or no way there. Nothing is changed.
+        BadChange: no such product, or one that is not active where a license key is to be assigned; no such status, or
+            no way there. Nothing is changed.
     """
     found = check.existing(session, license_key, caller)
     if found is None:
@@ -70,16 +72,7 @@ def update(
     row, product = found
     product = _other_product(session, row, changes.product, caller) or product
     if changes.status is not None:
-        target = rules.named_state(changes.status)
-        # A block that is asked for again does not lift a revocation.
-        stays = changes.status == rules.BLOCKED and row.status == rules.BLOCKED
-        if target is None:
-            raise BadChange("status")
-        try:
-            if not stays:
-                move(session, row, target, product, now=now)
-        except MoveForbidden as error:
-            raise BadChange("status") from error
+        _move(session, row, changes.status, product, now=now)
     for name in ("activation_limit", "validity", "owner_name", "owner_email"):
         value = getattr(changes, name)
         if value is not None:
@@ -90,6 +83,20 @@ def update(
         attach(session, row.id, name, text, now=now)
     row.updated_at = now
     return row, product
+
+
+def _move(session: Session, row: LicenseKey, word: str, product: products.Facts, *, now: datetime) -> None:
+    target = rules.named_state(word)
+    if target is None:
+        raise BadChange("status")
+    if word == rules.BLOCKED and row.status == rules.BLOCKED:
+        return  # A block that is asked for again does not lift a revocation.
+    if target is State.ASSIGNED and row.status in rules.ASSIGNABLE and not product.is_active:
+        raise BadChange("product_id")
+    try:
+        move(session, row, target, product, now=now)
+    except MoveForbidden as error:
+        raise BadChange("status") from error
 
 
 def _other_product(

@@ -59,7 +59,7 @@ def create_product(call: Call[CreateProductRequest]) -> SignedAnswer:
             raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug") from None
         return services.signing.answer(codes.PRODUCT_CREATED, {"product_id": product.id})
 
-    return call.write(work)
+    return call.configure(work)
 
 
 @endpoint(router, "POST", "update-product", shape=UpdateProductRequest, bad_fields=codes.INCORRECT_DATA_PRODUCT_UPDATE)
@@ -88,7 +88,7 @@ def update_product(call: Call[UpdateProductRequest]) -> SignedAnswer:
         product.updated_at = services.clock()
         return services.signing.answer(codes.PRODUCT_UPDATED, {})
 
-    return call.write(work)
+    return call.configure(work)
 
 
 @endpoint(router, "POST", "delete-product", shape=ProductRequest, bad_fields=codes.PRODUCT_NOT_FOUND)
@@ -103,7 +103,7 @@ def delete_product(call: Call[ProductRequest]) -> SignedAnswer:
         product.deleted_at = product.updated_at = call.services.clock()
         return call.services.signing.answer(codes.PRODUCT_DELETED, {})
 
-    return call.write(work)
+    return call.configure(work)
 
 
 @endpoint(router, "GET", "get-all-products", shape=ListProductsRequest, bad_fields=codes.PRODUCT_NOT_FOUND)

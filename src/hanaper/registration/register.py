@@ -49,7 +49,8 @@ def register(
         assigned_at = terms.assigned_at or now
     elif status == rules.BLOCKED:
         assigned_at = terms.assigned_at
-    different = list(dict.fromkeys(license_keys))
+    # In one order for all: of two transactions that wait for each other's license keys PostgreSQL would end one.
+    different = sorted(set(license_keys))
     taken = store.already_stored(session, different)
     rows: list[dict[str, object]] = [
         {

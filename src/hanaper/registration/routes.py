@@ -63,7 +63,7 @@ def _generate(session: Session, call: Call[RegisterRequest], wanted: list[Wanted
         raise bad_field(codes.INCORRECT_DATA_LICENSE_CREATE, f"licenses.{bad.number}.{bad.field}") from None
     except CannotMint as error:
         _logger.warning("no license keys generated", reason=str(error))
-        raise Refusal(codes.NO_LICENSE_KEYS_CREATED) from error
+        raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
     product_ids = {row.product_id for row in store.rows(session, store.ids(session, license_keys))}
     # License keys of several products have no key in common.
     key_id = keys.active_id(session, product_ids.pop()) if len(product_ids) == 1 else None

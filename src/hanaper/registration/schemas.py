@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from hanaper.licenses.rules import license_key_fault
@@ -64,6 +64,12 @@ class RegisterRequest(RequestShape):
     model_config = ConfigDict(extra="allow")
 
     licenses: object = Field(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_names(cls, given: dict[str, object]) -> dict[str, object]:
+        """Without what has no name that is text: it is kept with the rest here, and pydantic would trip over it."""
+        return {name: value for name, value in given.items() if storable(name)}
 
     @classmethod
     def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:

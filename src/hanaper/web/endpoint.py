@@ -15,7 +15,7 @@ from hanaper.access.authenticate import Caller, authenticate
 from hanaper.protocol.codes import Code
 from hanaper.refusal import Refusal, Unavailable
 from hanaper.signing.service import SignedAnswer
-from hanaper.storage.configuration import ConfigurationChanged, Snapshot
+from hanaper.storage.configuration import ConfigurationChanged, Snapshot, current_version
 from hanaper.storage.session import Session
 from hanaper.web.fields import RequestShape, validate
 from hanaper.web.openapi import operation
@@ -54,8 +54,22 @@ class Call(Generic[Shape]):
         """Do what is asked, and sign the answer, in one transaction (decision 0010).
 
         Raises:
+            ConfigurationChanged: since the caller was let in; nothing is stored. The endpoint begins again.
             Refusal: what the work raised; nothing is stored.
             Unavailable: the database does not answer.
+        """
+
+        def as_let_in(session: Session) -> SignedAnswer:
+            if current_version(session) != self.snapshot.version:
+                raise ConfigurationChanged
+            return work(session)
+
+        return self.services.storage.write(as_let_in)
+
+    def configure(self, work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
+        """The same for work that changes the configuration itself.
+
+        Many who do that at once would make each other begin again, so the caller is not looked at a second time.
         """
         return self.services.storage.write(work)
 
