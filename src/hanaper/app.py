@@ -12,6 +12,8 @@ from hanaper import __version__, api, clock, log
 from hanaper.issuing import custom, rules
 from hanaper.issuing import store as generators
 from hanaper.keystore.keys import Keystore
+from hanaper.outbound.background import Background
+from hanaper.outbound.deliver import Deliverer
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Configuration
@@ -49,10 +51,14 @@ def open_services(settings: Settings, time: clock.Clock = clock.utc_now) -> Serv
 
 def create_app(services: Services) -> ASGIApp:
     """The ASGI application. It closes the services when the server stops."""
+    private_networks = services.settings.outbound_private_networks
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        delivery = Background(Deliverer(services.storage, services.clock, private_networks=private_networks))
+        delivery.start()
         yield
+        delivery.stop()
         services.storage.close()
 
     app = FastAPI(

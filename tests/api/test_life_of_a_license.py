@@ -117,9 +117,7 @@ def test_the_life_of_a_product(api: Api, services: Services) -> None:
 
 def test_what_is_missing_is_generated(api: Api) -> None:
     vendor = Vendor(api)
-    drawn = vendor.post(
-        "random-assign-license-keys", product_id=1, owner_email="a@example.com", quantity=3, generate=1
-    )
+    drawn = vendor.post("random-assign-license-keys", product_id=1, owner_email="a@example.com", quantity=3, generate=1)
     assert drawn.code == 803
     keys = [row["license_key"] for row in drawn.payload["license_keys"]]
     assert len(set(keys)) == 3
@@ -138,11 +136,14 @@ def test_what_is_missing_is_generated(api: Api) -> None:
     )
     assert (answer.code, answer.payload["created"], len(set(answer.payload["license_keys"]))) == (900, 2, 2)
     fresh = answer.payload["license_keys"][1]
-    assert vendor.post(
-        "assign-and-activate-license-key",
-        license_key=fresh,
-        identifier="pc-1",
-        owner_email="c@example.com",
-        owner_name="C",
-    ).code == 300
+    assert (
+        vendor.post(
+            "assign-and-activate-license-key",
+            license_key=fresh,
+            identifier="pc-1",
+            owner_email="c@example.com",
+            owner_name="C",
+        ).code
+        == 300
+    )
     assert vendor.post("verify", license_key=fresh, hardwareId="pc-1").code == 200

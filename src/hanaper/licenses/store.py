@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict, TypeVar
@@ -219,8 +219,11 @@ def ids(session: Session, license_keys: Sequence[str]) -> list[int]:
 
 def rows(session: Session, ids: Sequence[int]) -> Sequence[LicenseKey]:
     """License keys by id, as they are stored now, in order of id."""
-    query = select(LicenseKey).where(LicenseKey.id.in_(ids)).order_by(LicenseKey.id)
-    return session.scalars(query.execution_options(populate_existing=True)).all()
+    found: list[LicenseKey] = []
+    for start in range(0, len(ids), _NAMES_PER_QUERY):
+        query = select(LicenseKey).where(LicenseKey.id.in_(ids[start : start + _NAMES_PER_QUERY]))
+        found.extend(session.scalars(query.execution_options(populate_existing=True)))
+    return sorted(found, key=lambda row: row.id)
 
 
 def draw_available(
@@ -241,20 +244,26 @@ def draw_available(
 
 
 def assign(
-    session: Session, ids: Collection[int], *, owner_name: str | None, owner_email: str | None, now: datetime
+    session: Session, ids: Sequence[int], *, owner_name: str | None, owner_email: str | None, now: datetime
 ) -> int:
     """Assign license keys that may be assigned.
 
     Returns:
         How many of them were.
     """
-    statement = (
-        update(LicenseKey)
-        .where(LicenseKey.id.in_(ids), LicenseKey.status.in_(rules.ASSIGNABLE))
-        .values(status=rules.ASSIGNED, owner_name=owner_name, owner_email=owner_email, assigned_at=now, updated_at=now)
-        .returning(LicenseKey.id)
-    )
-    return len(session.execute(statement.execution_options(synchronize_session=False)).all())
+    owner = {"owner_name": owner_name, "owner_email": owner_email, "assigned_at": now, "updated_at": now}
+    assigned = 0
+    for start in range(0, len(ids), _NAMES_PER_QUERY):
+        part = ids[start : start + _NAMES_PER_QUERY]
+        statement = (
+            update(LicenseKey)
+            .where(LicenseKey.id.in_(part), LicenseKey.status.in_(rules.ASSIGNABLE))
+            .values(status=rules.ASSIGNED, **owner)
+            .returning(LicenseKey.id)
+            .execution_options(synchronize_session=False)
+        )
+        assigned += len(session.execute(statement).all())
+    return assigned
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from hanaper.storage.base import NEVER_REUSE_IDS, Base, Moment, PrimaryKey, leng
 class OutgoingCall(Base):
     """A POST to somebody else's server, stored in the transaction of what it tells about (protocol.md 7.4).
 
-    `body` is the form as it will be sent. `due_at` is the moment of the next attempt.
+    `body` is the form as it will be sent. `due_at` is the moment of the next attempt; while one is being made, that
+    from which its process counts as dead; of a call that is over, that at which it ended.
     """
 
     __tablename__ = "outgoing_calls"

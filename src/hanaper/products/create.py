@@ -12,6 +12,10 @@ from hanaper.signing.key_pair import KeyPair
 from hanaper.storage.session import Session
 
 
+class SlugTaken(Invalid):
+    """Another product has the slug."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewProduct:
     """What a product is made from.
@@ -44,7 +48,8 @@ def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keysto
         pair: generated before the transaction began.
 
     Raises:
-        Invalid: the name or the slug breaks a rule, or the slug is taken.
+        Invalid: the name or the slug breaks a rule.
+        SlugTaken: the slug is taken; the transaction must be rolled back.
     """
     slug = new.slug or rules.slug_of(new.name)
     fault = rules.name_fault(new.name) or rules.slug_fault(slug)
@@ -68,6 +73,6 @@ def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keysto
     try:
         store.add(session, product)
     except store.SlugTaken as error:
-        raise Invalid(f"another product has the slug {slug!r}: choose one with --slug") from error
+        raise SlugTaken(f"another product has the slug {slug!r}: choose one with --slug") from error
     keystore.add(session, pair, product_id=product.id, now=now)
     return product

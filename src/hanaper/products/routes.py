@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from hanaper.keystore import store as keys
 from hanaper.products import rules, show, store
-from hanaper.products.create import NewProduct, create
+from hanaper.products.create import NewProduct, SlugTaken, create
 from hanaper.products.models import Product
 from hanaper.products.schemas import (
     CreateProductRequest,
@@ -17,12 +17,14 @@ from hanaper.products.schemas import (
 )
 from hanaper.protocol import codes
 from hanaper.protocol.codes import Code
-from hanaper.refusal import Invalid, Refusal
+from hanaper.refusal import Refusal
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.service import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
 from hanaper.web.fields import bad_field
+
+MOST_ATTEMPTS = 20
 
 router = APIRouter(tags=["products"])
 
@@ -55,11 +57,19 @@ def create_product(call: Call[CreateProductRequest]) -> SignedAnswer:
         )
         try:
             product = create(session, new, pair, keystore=services.keystore, now=services.clock())
-        except Invalid:
-            raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug") from None
+        except SlugTaken:
+            if fields.slug:
+                raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug") from None
+            raise
         return services.signing.answer(codes.PRODUCT_CREATED, {"product_id": product.id})
 
-    return call.configure(work)
+    # Another request may take the made-up slug at this moment.
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            return call.configure(work)
+        except SlugTaken:
+            continue
+    raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "name")
 
 
 @endpoint(router, "POST", "update-product", shape=UpdateProductRequest, bad_fields=codes.INCORRECT_DATA_PRODUCT_UPDATE)

@@ -60,7 +60,8 @@ def _generate(session: Session, call: Call[RegisterRequest], wanted: list[Wanted
     try:
         license_keys = generate_each(session, wanted, caller=call.caller, now=call.services.clock())
     except BadElement as bad:
-        raise bad_field(codes.INCORRECT_DATA_LICENSE_CREATE, f"licenses.{bad.number}.{bad.field}") from None
+        errors: dict[str, JsonValue] = {f"licenses.{bad.number}.{bad.field}": [error_text("selected", bad.field)]}
+        raise Refusal(codes.INCORRECT_DATA_LICENSE_CREATE, {"errors": errors}) from None
     except CannotMint as error:
         _logger.warning("no license keys generated", reason=str(error))
         raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error

@@ -90,10 +90,11 @@ def _usable_text(value: object) -> str:
 
 
 def _flag(value: object) -> int:
-    if value in (True, 1, "1", "true"):
-        return 1
-    if value in (False, 0, "0", "false"):
-        return 0
+    if isinstance(value, int | str):  # Not 1.0, which equals 1.
+        if value in (1, "1", "true"):
+            return 1
+        if value in (0, "0", "false"):
+            return 0
     raise PydanticCustomError("selected", "0 or 1 is needed")
 
 
