@@ -56,8 +56,11 @@ def _folder_in_its_place(file: Path) -> Iterator[None]:
 
 def _rename(server: PostgresqlServer, old: str, new: str) -> None:
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        # Nobody may come back in between.
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(old)))
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [old])
         connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(new)))
 
 
 def test_while_the_database_is_away_every_request_is_told_so(
