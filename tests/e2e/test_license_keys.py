@@ -46,16 +46,15 @@ def test_a_license_key_is_entered_by_hand_or_drawn(demo: Hanaper) -> None:
     drawn = demo("key", "new", "--product", "1", "--activation-limit", "3", "--json").json
     assert UUID4.fullmatch(drawn["license_key"])
     listed = demo("key", "list", "--json").json
-    assert [list(row) for row in listed] == [FIELDS] * 2
+    assert [list(row) for row in listed] == [[*FIELDS, "state", "activations", "expires_at"]] * 2
     assert [row["license_key"] for row in listed] == ["By-Hand 1", drawn["license_key"]]
     assert [(row["validity"], row["activation_limit"], row["source"]) for row in listed] == [
         (30, 0, "manual"),
         (0, 3, "manual"),
     ]
     table = demo("key", "list", "--product", "demo", "--status", "available", "--limit", "1").stdout.splitlines()
-    assert (
-        " ".join(table[0].split())
-        == "id license key product id status activation limit validity owner email created at"
+    assert " ".join(table[0].split()) == (
+        "id license key product id status state activations activation limit validity owner email expires at created at"
     )
     assert len(table) == 2
     assert demo("key", "list", "--status", "blocked").stdout == "There are no license keys yet.\n"

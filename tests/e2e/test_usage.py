@@ -10,10 +10,10 @@ from hanaper import __version__
 COMMANDS = {
     "": "init serve demo bench generate verify public-key db product generator api-key key block-list",
     "db": "upgrade check",
-    "product": "add list",
+    "product": "add list set delete",
     "generator": "add preview list enable disable",
     "api-key": "add import list revoke",
-    "key": "list new export",
+    "key": "list new export show assign suspend reinstate renew revoke delete activations deactivate",
     "block-list": "add list remove",
 }
 LEAVES = [

@@ -54,6 +54,11 @@ def everything_in(connection: Connection) -> set[str]:
     return set(connection.scalars(text(query)))
 
 
+def options_of(index: Any) -> list[tuple[str, str]]:
+    """As text: SQLite's condition of a partial index is read back as an object that equals itself only."""
+    return sorted((name, str(value)) for name, value in index.get("dialect_options", {}).items())
+
+
 def described(connection: Connection) -> dict[str, Any]:
     """All tables with everything that can be read back of them."""
     look = inspect(connection)
@@ -68,7 +73,7 @@ def described(connection: Connection) -> dict[str, Any]:
             "foreign keys": rows(look.get_foreign_keys(table)),
             "uniques": rows(look.get_unique_constraints(table)),
             "checks": rows(look.get_check_constraints(table)),
-            "indexes": rows(look.get_indexes(table)),
+            "indexes": rows({**index, "dialect_options": options_of(index)} for index in look.get_indexes(table)),
         }
         for table in look.get_table_names()
         if table != "alembic_version"

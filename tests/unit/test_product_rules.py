@@ -77,3 +77,33 @@ def test_a_name_is_printable_text(name: str) -> None:
 @pytest.mark.parametrize("name", ["", " ", "   ", "x" * 256, "a\nb", "\0", "\u200b", chr(0xD800)], ids=ascii)
 def test_any_other_name_is_refused(name: str) -> None:
     assert rules.name_fault(name) == "the name of a product has 1 to 255 printable characters"
+
+
+@pytest.mark.parametrize(
+    ("slug", "taken", "free"),
+    [
+        ("acme", set(), "acme"),
+        ("acme", {"acme-2", "acme-3", "acm"}, "acme"),
+        ("acme", {"acme"}, "acme-2"),
+        ("acme", {"acme", "acme-3"}, "acme-2"),
+        ("acme", {"acme", "acme-2", "acme-3"}, "acme-4"),
+        ("acme", {"acme", *(f"acme-{number}" for number in range(2, 1000))}, "acme-1000"),
+        ("acme-2", {"acme-2"}, "acme-2-2"),
+        ("a" * 100, {"a" * 100}, "a" * 98 + "-2"),
+        ("a" * 98 + "-b", {"a" * 98 + "-b"}, "a" * 98 + "-2"),
+        ("a" * 97 + "-bc", {"a" * 97 + "-bc"}, "a" * 97 + "-2"),
+        ("a" * 100, {"a" * 100, *("a" * 98 + f"-{number}" for number in range(2, 10))}, "a" * 97 + "-10"),
+    ],
+)
+def test_a_slug_that_is_taken_gets_a_number_behind_it(slug: str, taken: set[str], free: str) -> None:
+    assert rules.free_slug(slug, taken) == free
+
+
+@pytest.mark.parametrize("name", ["Acme", "", "日本語", "123", "a" * 300, "9" * 300, "a-" * 200, "1 2"])
+def test_every_slug_that_is_found_is_a_slug_and_not_taken(name: str) -> None:
+    taken: set[str] = set()
+    for _ in range(120):
+        found = rules.free_slug(rules.slug_of(name), taken)
+        assert found not in taken
+        assert rules.slug_fault(found) is None
+        taken.add(found)

@@ -48,7 +48,8 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
 
     Raises:
         Refusal: 805 no such product, 806 no such generator, 802 with `available_quantity`, 902 no new ones to be had.
-        KeysCollide: one that was generated is stored already; the transaction must be rolled back, and may be repeated.
+        KeysCollide: one that was generated is stored already, or one that was drawn is another's; the transaction must
+            be rolled back, and may be repeated.
     """
     product = products.find(session, wish.product)
     if product is None or product.status != "active" or not caller.may_use(product.id):
@@ -68,7 +69,8 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
         except CannotMint as error:
             _logger.warning("no license keys generated", generator_id=generator.id, reason=str(error))
             raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
-    store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now)
+    if store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now) != len(ids):
+        raise store.KeysCollide  # Somebody had one of them after all: never hand out what is another's.
     return store.rows(session, ids)
 
 

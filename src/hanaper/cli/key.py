@@ -1,21 +1,21 @@
 """`hanaper key`: the register of license keys."""
 
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from hanaper.cli import license_change, license_look
+from hanaper.cli.license_named import read_license_key
+from hanaper.cli.license_rows import FIELDS, full_rows, stored_row
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import note, print_row, print_rows
 from hanaper.cli.progress import progress
 from hanaper.cli.records import Format, RecordWriter, open_output
-from hanaper.clock import iso_z
 from hanaper.licenses import store
 from hanaper.licenses.create import create
 from hanaper.licenses.key_formats import UuidFormat
-from hanaper.licenses.models import LicenseKey
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
 from hanaper.storage.session import Session
@@ -27,6 +27,20 @@ OfStatus: TypeAlias = Annotated[
     Literal["available", "assigned", "reserved", "blocked"] | None,
     typer.Option("--status", help="Only in this status."),
 ]
+
+COLUMNS = (
+    "id",
+    "license_key",
+    "product_id",
+    "status",
+    "state",
+    "activations",
+    "activation_limit",
+    "validity",
+    "owner_email",
+    "expires_at",
+    "created_at",
+)
 
 
 @app.command("list")
@@ -44,11 +58,12 @@ def list_keys(
             pages = store.pages(
                 session, product_id=_product_id(session, product), status=status, page_size=min(limit, 1000)
             )
-            return [_row(key) for key in islice((key for page in pages for key in page), limit)]
+            shown = list(islice((key for page in pages for key in page), limit))
+            return full_rows(session, shown, now=services.clock())
 
         print_rows(
             services.storage.read(look),
-            ("id", "license_key", "product_id", "status", "activation_limit", "validity", "owner_email", "created_at"),
+            COLUMNS,
             as_json=as_json,
             empty="There are no license keys yet.",
         )
@@ -66,7 +81,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Enter one license key by hand, without a generator."""
-    license_key = _read_license_key() if stdin else UuidFormat().draw(1)[0]
+    license_key = read_license_key() if stdin else UuidFormat().draw(1)[0]
     with opened(data_dir) as services:
         services.storage.write(
             lambda session: create(
@@ -102,7 +117,7 @@ def export(
             with progress("Exporting", total, shown=output is not None) as advance:
                 for page in store.pages(session, product_id=product_id, status=status):
                     for key in page:
-                        writer.write(_row(key))
+                        writer.write(stored_row(key))
                     written += len(page)
                     advance(len(page))
             return written
@@ -111,37 +126,15 @@ def export(
     note(f"{written:,} license keys written")
 
 
-FIELDS = (
-    "id",
-    "license_key",
-    "product_id",
-    "generator_id",
-    "batch_id",
-    "status",
-    "owner_name",
-    "owner_email",
-    "activation_limit",
-    "validity",
-    "assigned_at",
-    "source",
-    "created_at",
-    "updated_at",
-)
-
-
-def _row(key: LicenseKey) -> dict[str, object]:
-    row: dict[str, object] = {name: getattr(key, name) for name in FIELDS}
-    for name in ("assigned_at", "created_at", "updated_at"):
-        moment = getattr(key, name)
-        row[name] = None if moment is None else iso_z(moment)
-    return row
-
-
-def _read_license_key() -> str:
-    try:
-        return sys.stdin.readline().strip()
-    except UnicodeDecodeError as error:
-        raise Invalid("the license key on standard input is not text") from error
+app.command("show")(license_look.show)
+app.command("assign")(license_change.assign)
+app.command("suspend")(license_change.suspend)
+app.command("reinstate")(license_change.reinstate)
+app.command("renew")(license_change.renew)
+app.command("revoke")(license_change.revoke)
+app.command("delete")(license_change.delete)
+app.command("activations")(license_look.activations)
+app.command("deactivate")(license_change.deactivate)
 
 
 def _product_id(session: Session, product: str | None) -> int | None:

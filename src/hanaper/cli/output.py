@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def print_json(value: object) -> None:
@@ -30,7 +31,8 @@ def print_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, 
         for column in columns:
             table.add_column(column.replace("_", " "), overflow="fold")
         for row in rows:
-            table.add_row(*[_cell(row[column]) for column in columns])
+            # Not as str: that would be taken for markup, and some of it was written by others.
+            table.add_row(*[Text(_cell(row[column])) for column in columns])
         Console().print(table)
 
 
@@ -50,6 +52,11 @@ def note(text: str) -> None:
 
 
 def _cell(value: object) -> str:
+    """A value on one line, with nothing in it that a terminal would obey."""
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in _text(value))
+
+
+def _text(value: object) -> str:
     match value:
         case None:
             return "-"

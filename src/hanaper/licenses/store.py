@@ -81,7 +81,7 @@ def of_batch(session: Session, batch_id: int) -> list[str]:
 
 
 def count(session: Session, *, product_id: int | None = None, status: str | None = None) -> int:
-    """How many license keys there are that are not deleted, and not of a batch that is still being stored."""
+    """How many license keys there are: not deleted, nor of a deleted product, nor of a batch still being stored."""
     return session.scalars(_filtered(select(func.count(LicenseKey.id)), product_id, status)).one()
 
 
@@ -142,13 +142,13 @@ def _moment(text: str | None) -> datetime | None:
 def locked(session: Session, license_key: str | int) -> LicenseKey | None:
     """As `find`; nobody else changes it, or its activations, until the transaction ends."""
     name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
-    return session.scalars(_existing(select(LicenseKey).where(name)).with_for_update(of=LicenseKey)).one_or_none()
+    return session.scalars(_filtered(select(LicenseKey).where(name)).with_for_update(of=LicenseKey)).one_or_none()
 
 
 def find(session: Session, license_key: str | int) -> LicenseKey | None:
     """A license key that is not deleted, by its text or (a number) its id."""
     name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
-    return session.scalars(_existing(select(LicenseKey).where(name))).one_or_none()
+    return session.scalars(_filtered(select(LicenseKey).where(name))).one_or_none()
 
 
 def activation(session: Session, license_key_id: int, identifier: str) -> Activation | None:
@@ -167,6 +167,18 @@ def count_activations(session: Session, license_key_id: int) -> int:
     """How many activations of a license key are active."""
     query = select(func.count()).where(Activation.license_key_id == license_key_id, Activation.status == "active")
     return session.scalars(query).one()
+
+
+def activation_counts(session: Session, license_key_ids: Sequence[int]) -> dict[int, int]:
+    """How many activations of each of some license keys are active; those without any are left out."""
+    counts: dict[int, int] = {}
+    for start in range(0, len(license_key_ids), _NAMES_PER_QUERY):
+        part = license_key_ids[start : start + _NAMES_PER_QUERY]
+        query = select(Activation.license_key_id, func.count()).where(
+            Activation.license_key_id.in_(part), Activation.status == "active"
+        )
+        counts.update((row[0], row[1]) for row in session.execute(query.group_by(Activation.license_key_id)))
+    return counts
 
 
 def metadata(session: Session, license_key_id: int) -> Sequence[LicenseKeyMeta]:
@@ -233,7 +245,7 @@ def draw_available(
 
     Their rows are locked, and rows that others have locked are passed over.
     """
-    query = _existing(select(LicenseKey)).where(
+    query = _filtered(select(LicenseKey)).where(
         LicenseKey.product_id == product_id, LicenseKey.status == rules.AVAILABLE
     )
     if generator_id is not None:
@@ -302,9 +314,11 @@ def count_available(session: Session, product_id: int, *, generator_id: int | No
 _Query = TypeVar("_Query", bound=Select[Any])
 
 
-def _filtered(query: _Query, product_id: int | None, status: str | None) -> _Query:
+def _filtered(query: _Query, product_id: int | None = None, status: str | None = None) -> _Query:
+    """Those that are there for everybody: not deleted, nor of a deleted product, nor of a batch still being stored."""
     staged = LicenseKey.batch_id.in_(select(StagedBatch.batch_id))
     query = query.where(LicenseKey.deleted_at.is_(None), LicenseKey.batch_id.is_(None) | ~staged)
+    query = query.where(LicenseKey.product_id.in_(products.ids_not_deleted()))
     if product_id is not None:
         query = query.where(LicenseKey.product_id == product_id)
     if status is not None:
@@ -312,13 +326,8 @@ def _filtered(query: _Query, product_id: int | None, status: str | None) -> _Que
     return query
 
 
-def _existing(query: _Query) -> _Query:
-    """Those that are there for everybody: not deleted, nor of a deleted product, nor of a batch still being stored."""
-    return _filtered(query, None, None).where(LicenseKey.product_id.in_(products.ids_not_deleted()))
-
-
 def _wanted(query: _Query, wanted: Filter) -> _Query:
-    query = _existing(query)
+    query = _filtered(query)
     for column, value in (
         (LicenseKey.product_id, wanted.product_id),
         (LicenseKey.status, wanted.status),
