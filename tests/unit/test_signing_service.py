@@ -126,7 +126,20 @@ def test_a_remembered_signature_belongs_to_its_key(world: World, other_pair: Key
     world.checked(answer)
 
 
-def test_answers_of_a_product_are_never_remembered(world: World) -> None:
+def test_an_answer_of_a_product_that_says_nothing_but_its_code_is_signed_once_a_second(world: World) -> None:
+    answers = [world.signing.answer(codes.VALID_LICENSE_KEY, {}, product_key_id=PRODUCT_ID) for _ in range(5)]
+    assert world.product_signer.made == 1
+    assert len({answer.body for answer in answers}) == 1
+    world.now += timedelta(seconds=1)
+    later = world.signing.answer(codes.VALID_LICENSE_KEY, {}, product_key_id=PRODUCT_ID)
+    assert world.product_signer.made == 2
+    assert world.checked(later)["response"]["timestamp"] == answers[0].timestamp + 1
+    # The same words by another key are another answer.
+    world.checked(world.signing.answer(codes.VALID_LICENSE_KEY, {}))
+    assert (world.product_signer.made, world.global_signer.made) == (2, 1)
+
+
+def test_other_answers_of_a_product_are_never_remembered(world: World) -> None:
     for _ in range(3):
         world.signing.answer(codes.GENERATED_LICENSE_KEYS, {"licenseKeys": ["k"]}, product_key_id=PRODUCT_ID)
     assert world.product_signer.made == 3

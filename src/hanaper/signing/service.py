@@ -136,7 +136,8 @@ class SigningService:
         """Sign, or take the signature of the same bytes made a moment ago.
 
         PKCS#1 v1.5 is deterministic, and a refusal only varies by code and second: without this, anybody could make
-        the server spend a signature on each bad request (reliability.md 0, finding 5).
+        the server spend a signature on each bad request (reliability.md 0, finding 5). The answer that a license key is
+        valid is of the same kind (decision 0012).
         """
         name = (signer.kid, message)
         remembered = self._remembered.get(name)
