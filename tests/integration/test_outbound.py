@@ -257,6 +257,8 @@ def test_what_ended_long_ago_is_purged_in_chunks(services: Services, deliverer: 
 @pytest.fixture
 def background(services: Services, clock: SetClock) -> Iterator[Callable[..., Background]]:
     """Makes what runs beside the server, and stops it."""
+    # Servers of other tests may run in this process, with a thread of the same name.
+    others = set(threading.enumerate())
     made = []
 
     def make(**options: float) -> Background:
@@ -268,7 +270,7 @@ def background(services: Services, clock: SetClock) -> Iterator[Callable[..., Ba
     yield make
     for one in made:
         one.stop()
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - others:
         if thread.name in ("hanaper-call", "hanaper-deliverer"):
             thread.join(60)
 
