@@ -154,12 +154,12 @@ def test_init_works_on_postgresql_too(bare: Hanaper, empty_database_url: str) ->
 def test_db_upgrade_makes_the_schema_and_db_check_tells_whether_it_is_there(bare: Hanaper) -> None:
     (bare.folder / "data").mkdir()
     missing = bare("db", "check", "--json", status=78)
-    assert missing.json == {"found": None, "needed": "0002", "current": False}
+    assert missing.json == {"found": None, "needed": "0003", "current": False}
     assert missing.last_line.endswith("has no hanaper schema yet: run `hanaper init` first")
-    assert bare("db", "upgrade", "--json").json == {"before": None, "now": "0002"}
-    assert bare("db", "check", "--json").json == {"found": "0002", "needed": "0002", "current": True}
-    assert bare("db", "upgrade").stdout.split() == ["before", "0002", "now", "0002"]
-    assert bare("db", "check").stdout.split() == ["found", "0002", "needed", "0002", "current", "yes"]
+    assert bare("db", "upgrade", "--json").json == {"before": None, "now": "0003"}
+    assert bare("db", "check", "--json").json == {"found": "0003", "needed": "0003", "current": True}
+    assert bare("db", "upgrade").stdout.split() == ["before", "0003", "now", "0003"]
+    assert bare("db", "check").stdout.split() == ["found", "0003", "needed", "0003", "current", "yes"]
 
 
 @pytest.mark.parametrize(

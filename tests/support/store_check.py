@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 from tests.support.load import Acknowledged
 
+from hanaper.checking.check import check as check_store
+from hanaper.clock import utc_now
 from hanaper.protocol import envelope, payload
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.session import Session
@@ -63,13 +65,16 @@ class _Stored:
 
 
 def check(storage: Storage, product_pem: bytes, acknowledged: Sequence[Acknowledged]) -> Findings:
-    """Compare a store, all of whose batches are of one product, with what clients have been given."""
+    """Compare a store, all of whose batches are of one product, with what clients have been given.
+
+    What can be told without knowing the answers, `hanaper check-store` has to find as well.
+    """
     stored = storage.read(_stored)
     verifier = Verifier.from_pem(product_pem)
     in_store = Counter(key for batch in stored.batches for key in batch.license_keys) + Counter(stored.without_batch)
     given = Counter(key for answer in acknowledged for key in answer.license_keys)
     whole = {Acknowledged(tuple(batch.license_keys), batch.signed_at, batch.signature) for batch in stored.batches}
-    return Findings(
+    findings = Findings(
         lost=len(given.keys() - in_store.keys()),
         misplaced=sum(answer not in whole for answer in acknowledged),
         duplicates=sum(count > 1 for counted in (given, in_store) for count in counted.values()),
@@ -78,6 +83,16 @@ def check(storage: Storage, product_pem: bytes, acknowledged: Sequence[Acknowled
         without_batch=len(stored.without_batch),
         damage=stored.damage,
     )
+    _agrees(storage, findings)
+    return findings
+
+
+def _agrees(storage: Storage, findings: Findings) -> None:
+    report = check_store(storage, None, now=utc_now())
+    found = {"torn": report.counts["quantity"], "unsigned": report.counts["signature"]}
+    assert found == {"torn": findings.torn, "unsigned": findings.unsigned}, report
+    if not (findings.torn or findings.unsigned or findings.without_batch or findings.damage):
+        assert report.is_clean, report
 
 
 def _stored(session: Session) -> _Stored:

@@ -10,6 +10,7 @@ from hanaper.cli import (
     api_key,
     bench,
     block_list,
+    check_store,
     db,
     demo,
     generate,
@@ -41,6 +42,7 @@ app.command("bench")(bench.bench)
 app.command("generate")(generate.generate_keys)
 app.command("verify")(verify.verify)
 app.command("public-key")(public_key.public_key)
+app.command("check-store")(check_store.check_store)
 app.add_typer(db.app, name="db")
 app.add_typer(product.app, name="product")
 app.add_typer(generator.app, name="generator")

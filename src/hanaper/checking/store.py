@@ -1,0 +1,330 @@
+"""Queries of the check: reading only, a page at a time."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    LargeBinary,
+    String,
+    and_,
+    case,
+    cast,
+    exists,
+    func,
+    inspect,
+    literal,
+    or_,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import defer
+
+from hanaper.access.models import ApiKey, BlockedEntry
+from hanaper.issuing.models import Batch, Generator
+from hanaper.keystore.models import SigningKey
+from hanaper.licenses import rules
+from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta, StagedBatch
+from hanaper.products.models import Product, ProductMeta
+from hanaper.storage.base import Base
+from hanaper.storage.configuration import ConfigurationVersion
+from hanaper.storage.session import Session
+
+PAGE = 10_000
+_ROWS_PER_RANGE = 100_000
+_LOWEST = -(2**63)
+# What the driver says may quote a row, so it is not repeated.
+_DAMAGED = {
+    "malformed": "the file is damaged",
+    "not a database": "the file is no database",
+    "decode": "a text is not UTF-8",
+}
+
+
+class Unreadable(Exception):
+    """The file of the database is damaged, so that a part of it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What may be wrong with a row by itself, or beside others.
+
+    Attributes:
+        kind: see `report.Finding`.
+        text: for people.
+        condition: true for rows that have it.
+    """
+
+    kind: str
+    text: str
+    condition: ColumnElement[bool]
+
+
+@contextmanager
+def damage() -> Iterator[None]:
+    """Tell a damaged file from a database that does not answer.
+
+    Raises:
+        Unreadable: it is damaged.
+    """
+    try:
+        yield
+    except DatabaseError as error:
+        said = str(error.orig)
+        for words, meaning in _DAMAGED.items():
+            if words in said:
+                raise Unreadable(meaning) from error
+        raise
+
+
+def one_snapshot(session: Session) -> None:
+    """Make all queries of a transaction see one state. The first thing in it."""
+    if _is_sqlite(session):
+        return  # Its read transactions are snapshots.
+    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    session.connection(execution_options=options)
+    # Sorting millions of texts takes longer than any request may.
+    session.execute(text("SET LOCAL statement_timeout = 0"))
+    session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+
+
+def file_damage(session: Session) -> Iterator[str]:
+    """What SQLite says of its own file, at most a hundred lines. PostgreSQL has nothing of the kind."""
+    if not _is_sqlite(session):
+        return
+    yield from (str(line) for line in session.scalars(text("PRAGMA integrity_check")) if line != "ok")
+    looked_at = {model.__tablename__ for model in FAULTS}
+    for table, row_id, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
+        if table not in looked_at:
+            yield f"row {row_id} of {table} refers to a row of {parent} that is not there"
+
+
+def count(session: Session, model: type[Base]) -> int:
+    """How many rows a table has."""
+    return session.scalars(select(func.count()).select_from(model)).one()
+
+
+def faults_of(session: Session, model: type[Any]) -> Iterator[tuple[int, Sequence[tuple[int, Fault]]]]:
+    """Go through a table by itself; yields how many more rows have been looked at, with what is wrong with them."""
+    faults = FAULTS[model]
+    flags = [case((fault.condition, 1), else_=0) for fault in faults]
+    after = _LOWEST
+    while True:
+        part = select(model.id).where(model.id > after).order_by(model.id).limit(_ROWS_PER_RANGE).subquery()
+        rows, last = session.execute(select(func.count(), func.max(part.c.id)).select_from(part)).one()
+        if not rows:
+            return
+        wrong = select(model.id, *flags).where(
+            model.id > after, model.id <= last, or_(*[fault.condition for fault in faults])
+        )
+        found = session.execute(wrong.order_by(model.id).limit(_ROWS_PER_RANGE))
+        yield rows, [(row[0], fault) for row in found for fault, flag in zip(faults, row[1:], strict=True) if flag]
+        after = last
+
+
+def repeated(session: Session, model: type[Any], columns: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Rows whose values some row before them has; yields both ids. By sorting: an index may be what is damaged."""
+    table = model.__table__
+    # An expression, not the column: the database would take the index.
+    values = [_no_index(table.c[name]).label(f"value_{number}") for number, name in enumerate(columns)]
+    inner = select(table.c.id, *values).subquery()
+    named = [inner.c[value.name] for value in values]
+    first = func.min(inner.c.id).over(partition_by=named).label("first")
+    outer = select(inner.c.id, first).where(*[value.is_not(None) for value in named]).subquery()
+    query = select(outer.c.id, outer.c.first).where(outer.c.id != outer.c.first)
+    for row in session.execute(query.execution_options(yield_per=PAGE)):
+        yield row[0], row[1]
+
+
+def signing_keys(session: Session) -> Sequence[SigningKey]:
+    """All signing keys, in order of id: one or two for each product."""
+    query = select(SigningKey).options(defer(SigningKey.created_at), defer(SigningKey.retired_at))
+    return session.scalars(query.order_by(SigningKey.id)).all()
+
+
+def configuration_rows(session: Session) -> Sequence[int]:
+    """Ids of the rows of the version of the configuration, of which there has to be one, number 1."""
+    return session.scalars(select(ConfigurationVersion.id)).all()
+
+
+def staged_batches(session: Session, long_ago: datetime) -> Mapping[int, bool]:
+    """Batches that are still being stored, by id, and whether nothing has touched them since long ago."""
+    query = select(StagedBatch.batch_id, case((StagedBatch.touched_at < long_ago, 1), else_=0))
+    return {row[0]: bool(row[1]) for row in session.execute(query)}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """What is needed of a batch."""
+
+    id: int
+    product_id: int
+    quantity: int
+    signing_key_id: int
+    signed_at: int
+    signature: bytes
+
+
+def batches(session: Session) -> Iterator[BatchRow]:
+    """All batches, in order of id."""
+    columns = (Batch.id, Batch.product_id, Batch.quantity, Batch.signing_key_id, Batch.signed_at)
+    query = select(*columns, cast(Batch.signature, LargeBinary)).order_by(Batch.id).limit(PAGE)
+    after = _LOWEST
+    while page := session.execute(query.where(Batch.id > after)).all():
+        for row in page:
+            yield BatchRow(*row)
+        after = page[-1].id
+
+
+def license_keys_by_batch(session: Session) -> Iterator[Sequence[tuple[int, int, str | None]]]:
+    """Batch, id and text of all license keys of batches, also deleted ones, a page at a time, by batch and id."""
+    place = tuple_(LicenseKey.batch_id, LicenseKey.id)
+    query = select(LicenseKey.batch_id, LicenseKey.id, _text(session)).where(LicenseKey.batch_id.is_not(None))
+    query = query.order_by(LicenseKey.batch_id, LicenseKey.id).limit(PAGE)
+    after = (_LOWEST, _LOWEST)
+    while page := session.execute(query.where(place > after)).all():
+        yield [(row[0], row[1], _decoded(row[2])) for row in page]
+        after = (page[-1][0], page[-1][1])
+
+
+def license_keys_without_batch(session: Session) -> Iterator[Sequence[tuple[int, str | None]]]:
+    """Id and text of all other license keys, also deleted ones, a page at a time, in order of id."""
+    query = select(LicenseKey.id, _text(session)).where(LicenseKey.batch_id.is_(None))
+    query = query.order_by(LicenseKey.id).limit(PAGE)
+    after = _LOWEST
+    while page := session.execute(query.where(LicenseKey.id > after)).all():
+        yield [(row[0], _decoded(row[1])) for row in page]
+        after = page[-1].id
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def _no_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    if isinstance(column.type, Integer):
+        return column + 0
+    return column if isinstance(column.type, LargeBinary) else column.concat(literal("", String))
+
+
+def _text(session: Session) -> ColumnElement[Any]:
+    # A flipped bit may leave what is no UTF-8 any more; SQLite's driver would end the whole query.
+    return cast(LicenseKey.license_key, LargeBinary) if _is_sqlite(session) else LicenseKey.license_key.expression
+
+
+def _decoded(stored: str | bytes) -> str | None:
+    """The text; None where it is none."""
+    if isinstance(stored, str):
+        return stored
+    try:
+        return bytes(stored).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _there(table: FromClause, row_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a row with this id is there."""
+    return exists().where(table.c.id == row_id)
+
+
+def _gone(model: type[Base], row_id: Any) -> ColumnElement[bool]:
+    return and_(row_id.is_not(None), ~_there(inspect(model).local_table, row_id))
+
+
+_ANOTHER_KEY = exists().where(
+    SigningKey.id == Batch.signing_key_id, SigningKey.product_id.is_not(None), SigningKey.product_id != Batch.product_id
+)
+_STAGED = exists().where(StagedBatch.batch_id == Batch.id)
+_ANOTHER_GENERATOR = exists().where(Generator.id == Batch.generator_id, Generator.product_id != Batch.product_id)
+_UNUSABLE = exists().where(
+    LicenseKey.id == Activation.license_key_id,
+    or_(
+        LicenseKey.deleted_at.is_not(None),
+        LicenseKey.status.not_in((rules.ASSIGNED, rules.BLOCKED)),
+        and_(LicenseKey.status == rules.BLOCKED, LicenseKey.block_reason == rules.REVOKED),
+    ),
+)
+_IS_BLOCKED = LicenseKey.status == rules.BLOCKED
+
+FAULTS: dict[type[Any], Sequence[Fault]] = {
+    Batch: (
+        Fault("no_product", "its product is not there", _gone(Product, Batch.product_id)),
+        Fault("no_generator", "its generator is not there", _gone(Generator, Batch.generator_id)),
+        Fault("no_api_key", "its API key is not there", _gone(ApiKey, Batch.api_key_id)),
+        Fault("no_signing_key", "its signing key is not there", _gone(SigningKey, Batch.signing_key_id)),
+        Fault("wrong_signing_key", "its signing key is that of another product", _ANOTHER_KEY),
+        Fault("wrong_generator", "its generator makes license keys of another product", _ANOTHER_GENERATOR),
+        Fault("staged", "it counts as still being stored, so its license keys are there for nobody", _STAGED),
+    ),
+    LicenseKey: (
+        Fault("no_product", "its product is not there", _gone(Product, LicenseKey.product_id)),
+        Fault("no_generator", "its generator is not there", _gone(Generator, LicenseKey.generator_id)),
+        Fault("status", "there is no such status", LicenseKey.status.not_in(rules.STATUSES)),
+        Fault(
+            "block_reason",
+            "what is blocked has a reason, suspended or revoked, and nothing else has one",
+            or_(
+                and_(_IS_BLOCKED, LicenseKey.block_reason.is_(None)),
+                and_(~_IS_BLOCKED, LicenseKey.block_reason.is_not(None)),
+                LicenseKey.block_reason.not_in((rules.SUSPENDED, rules.REVOKED)),
+            ),
+        ),
+        Fault(
+            "assigned_at",
+            "what is assigned has a moment of its assignment, and what is available or reserved has none",
+            or_(
+                and_(LicenseKey.status == rules.ASSIGNED, LicenseKey.assigned_at.is_(None)),
+                and_(LicenseKey.status.in_(rules.ASSIGNABLE), LicenseKey.assigned_at.is_not(None)),
+            ),
+        ),
+        Fault(
+            "source",
+            "what a generator made says so and names it, and only that is of a batch",
+            or_(
+                LicenseKey.source.not_in((rules.FROM_GENERATOR, rules.MANUAL, "contract", rules.IMPORTED)),
+                and_(LicenseKey.source == rules.FROM_GENERATOR, LicenseKey.generator_id.is_(None)),
+                and_(LicenseKey.source != rules.FROM_GENERATOR, LicenseKey.batch_id.is_not(None)),
+            ),
+        ),
+        Fault(
+            "terms",
+            "an activation limit or a validity is below nothing",
+            or_(LicenseKey.activation_limit < 0, LicenseKey.validity < 0),
+        ),
+    ),
+    Activation: (
+        Fault("no_license_key", "its license key is not there", _gone(LicenseKey, Activation.license_key_id)),
+        Fault("status", "there is no such status", Activation.status.not_in(("active", "inactive"))),
+        Fault(
+            "active",
+            "it is active, but its license key is deleted, revoked or nobody's",
+            and_(Activation.status == "active", _UNUSABLE),
+        ),
+    ),
+    LicenseKeyMeta: (
+        Fault("no_license_key", "its license key is not there", _gone(LicenseKey, LicenseKeyMeta.license_key_id)),
+    ),
+    ProductMeta: (Fault("no_product", "its product is not there", _gone(Product, ProductMeta.product_id)),),
+    Generator: (Fault("no_product", "its product is not there", _gone(Product, Generator.product_id)),),
+}
+"""What is looked at row by row. What `update-license-key` may change is no fault, nor is a limit that was lowered."""
+
+UNIQUE: Sequence[tuple[type[Any], Sequence[str]]] = (
+    (LicenseKey, ("license_key",)),
+    (Activation, ("license_key_id", "identifier")),
+    (LicenseKeyMeta, ("license_key_id", "key")),
+    (ProductMeta, ("product_id", "key")),
+    (Product, ("uuid",)),
+    (Product, ("slug",)),
+    (Generator, ("uuid",)),
+    (ApiKey, ("digest",)),
+    (BlockedEntry, ("kind", "value")),
+    (SigningKey, ("kid",)),
+)
