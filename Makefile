@@ -16,6 +16,7 @@ help:
 	@echo "make check   lint and test"
 	@echo "make format  let the formatter have its way"
 	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
+	@echo "             make bench-verify, make bench-replicas: verification; two replicas behind nginx;"
 	@echo "             make bench-quick: a few minutes, for development (all need wrk and openssl)"
 	@echo "make torture the crash tests at length: a thousand kills on each database, about an hour"
 	@echo "make lock    resolve the dependencies anew (needs uv)"

@@ -6,12 +6,23 @@ from fastapi.routing import APIRoute
 from hanaper.activation.routes import router as activation
 from hanaper.assignment.routes import router as assignment
 from hanaper.issuing.routes import router as issuing
+from hanaper.licenses.metadata_routes import router as license_key_metadata
 from hanaper.licenses.routes import router as licenses
+from hanaper.products.metadata_routes import router as product_metadata
 from hanaper.products.routes import router as products
 from hanaper.registration.routes import router as registration
 from hanaper.web.direct import Routes
 
-ROUTERS: tuple[APIRouter, ...] = (issuing, activation, registration, licenses, assignment, products)
+ROUTERS: tuple[APIRouter, ...] = (
+    issuing,
+    activation,
+    registration,
+    licenses,
+    license_key_metadata,
+    assignment,
+    products,
+    product_metadata,
+)
 
 # The JS client resolves "/v1/…" against the host, which drops "/api" (protocol.md 2.4).
 BASE_PATHS = ("/api/v1", "/v1")

@@ -14,7 +14,7 @@ from tests.support.world import UNKNOWN_UUID, World, add_api_key, add_generator,
 from hanaper.access import manage
 from hanaper.clock import utc_now
 from hanaper.issuing.formats import Recipe
-from hanaper.licenses import store
+from hanaper.licenses import activation_store, store
 from hanaper.licenses.models import StagedBatch
 from hanaper.outbound.models import OutgoingCall
 from hanaper.products.models import Product
@@ -311,7 +311,7 @@ def active_identifiers(shop: Shop, key: str) -> list[str]:
     def read(session: Session) -> list[str]:
         row = store.find(session, key)
         assert row is not None
-        return [activation.identifier for activation in store.activations(session, row.id)]
+        return [activation.identifier for activation in activation_store.active(session, row.id)]
 
     return shop.world.storage.read(read)
 

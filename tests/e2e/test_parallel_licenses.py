@@ -222,10 +222,9 @@ def test_several_are_drawn_whole_or_not_at_all(crowd: Crowd) -> None:
     )
     counted = codes(answers)
     assert counted == {803: counted[803], 802: 30 - counted[803]}
-    assert counted[803] <= 14
-    # On PostgreSQL what somebody holds who is refused in a moment looks taken to the others.
-    assert counted[803] == 14 or crowd.storage.database.file is None
-    assert all(0 <= answer.payload["available_quantity"] < 7 for answer in answers if answer.code == 802)
+    # Nobody is refused for what somebody else only holds for a moment: 98 of the 100 find an owner.
+    assert counted[803] == 14
+    assert {answer.payload["available_quantity"] for answer in answers if answer.code == 802} == {2}
     drawn = [row["license_key"] for answer in answers if answer.code == 803 for row in answer.payload["license_keys"]]
     assert len(set(drawn)) == len(drawn) == 7 * counted[803]
     stored = crowd.license_keys()
@@ -340,9 +339,14 @@ def test_who_draws_at_random_does_not_wait_for_others_who_do(crowd: Crowd) -> No
         with holding(crowd, held):
             answer = crowd.post("random-assign-license-keys", **fields)
             if free is None:
-                assert (answer.code, answer.payload["available_quantity"]) == (802, 0)
+                # Not 802: there is one, and whoever holds it may let go of it.
+                assert (answer.code, answer.status) == (1705, 503)
             else:
                 assert [row["license_key"] for row in answer.payload["license_keys"]] == [free]
+    answer = crowd.post("random-assign-license-keys", **fields)
+    assert [row["license_key"] for row in answer.payload["license_keys"]] == ["K1"]
+    answer = crowd.post("random-assign-license-keys", **fields)
+    assert (answer.code, answer.payload["available_quantity"]) == (802, 0)
 
 
 @pytest.mark.parametrize("shared", ["postgresql"], indirect=True)

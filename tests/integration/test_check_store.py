@@ -641,6 +641,14 @@ def test_a_damaged_file_is_found(mixture: Store) -> None:
     assert mixture.check().counts["file"]
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_what_only_sqlite_sees_is_found(mixture: Store) -> None:
+    with planting(mixture) as planter:
+        planter.run("UPDATE block_list SET kind = 'planet'")
+    findings = [(finding.kind, finding.text) for finding in mixture.check().findings]
+    assert findings == [("file", "CHECK constraint failed in block_list")] * 3
+
+
 def test_no_finding_shows_a_license_key(mixture: Store) -> None:
     with planting(mixture) as planter:
         texts: Sequence[str] = planter.connection.execute(text("SELECT license_key FROM license_keys")).scalars().all()

@@ -5,15 +5,12 @@ from datetime import datetime
 
 from hanaper.access.authenticate import Caller
 from hanaper.activation.outcome import Outcome, of_row
-from hanaper.licenses import rules, store
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses.check import Checked, check
 from hanaper.licenses.models import Activation
 from hanaper.protocol import codes
 from hanaper.settings import ExpiryRule
 from hanaper.storage.session import Session
-
-ACTIVE = "active"
-INACTIVE = "inactive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +55,16 @@ def activate(
 def activate_checked(session: Session, checked: Checked, place: Place, *, now: datetime) -> Outcome:
     """The same for a license key that has passed its check, and is locked."""
     row, key_id, activation = checked.row, checked.product.key_id, checked.activation
-    if activation is not None and activation.status == ACTIVE:
+    if activation is not None and activation.status == rules.ACTIVE:
         return of_row(codes.LICENSE_ALREADY_ACTIVE, key_id, row, activation)
-    if rules.limit_reached(row.activation_limit, store.count_activations(session, row.id)):
+    if rules.limit_reached(row.activation_limit, activation_store.count(session, row.id)):
         return of_row(codes.ACTIVATION_LIMIT_REACHED, key_id, row)
     if activation is None:
         activation = Activation(license_key_id=row.id, identifier=place.identifier, created_at=now)
-    activation.status = ACTIVE
+    activation.status = rules.ACTIVE
     activation.post_url = place.post_url
     activation.ip = place.ip
     activation.user_agent = place.user_agent
     activation.activated_at = activation.updated_at = now
-    store.store(session, activation)
+    activation_store.keep(session, activation)
     return of_row(codes.LICENSE_ACTIVATED, key_id, row, activation)

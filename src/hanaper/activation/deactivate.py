@@ -3,9 +3,8 @@
 from datetime import datetime
 
 from hanaper.access.authenticate import Caller
-from hanaper.activation.activate import ACTIVE, INACTIVE
 from hanaper.activation.outcome import Outcome, of_row
-from hanaper.licenses import store
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses.check import existing
 from hanaper.protocol import codes
 from hanaper.storage.session import Session
@@ -29,9 +28,9 @@ def deactivate(session: Session, license_key: str, identifier: str, *, caller: C
     row, product = found
     if not identifier:
         return of_row(codes.IDENTIFIER_REQUIRED, product.key_id, row)
-    activation = store.activation(session, row.id, identifier)
-    if activation is None or activation.status != ACTIVE:
+    activation = activation_store.find(session, row.id, identifier)
+    if activation is None or activation.status != rules.ACTIVE:
         return of_row(codes.LICENSE_ALREADY_INACTIVE, product.key_id, row, activation)
-    activation.status = INACTIVE
+    activation.status = rules.INACTIVE
     activation.updated_at = now
     return of_row(codes.LICENSE_DEACTIVATED, product.key_id, row, activation)

@@ -5,7 +5,7 @@ from datetime import datetime
 from hanaper.access.authenticate import Caller
 from hanaper.activation.outcome import Outcome
 from hanaper.clock import plain
-from hanaper.licenses import rules, store
+from hanaper.licenses import metadata_store, rules
 from hanaper.licenses.check import check
 from hanaper.licenses.models import LicenseKey
 from hanaper.products import store as products
@@ -52,7 +52,7 @@ def _license_key(session: Session, row: LicenseKey) -> dict[str, JsonValue]:
         "activation_limit": row.activation_limit,
         "validity": row.validity,
         "assigned_at": None if row.assigned_at is None else plain(row.assigned_at),
-        "meta_data": [{"key": meta.key, "value": meta.value} for meta in store.metadata(session, row.id)],
+        "meta_data": [{"key": meta.key, "value": meta.value} for meta in metadata_store.listed(session, row.id)],
         # The reference says `false` for never (protocol.md 8, row 23).
         "expires_at": False if end is None else plain(end),
     }

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from hanaper.access.authenticate import Caller
 from hanaper.activation.outcome import Activated, Outcome
-from hanaper.licenses import rules, store
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses.check import expiry_counts
 from hanaper.products import store as products
 from hanaper.protocol import codes
@@ -41,7 +41,7 @@ async def verify(
         ConfigurationChanged: begin again with a newer snapshot.
         Unavailable: the database does not answer.
     """
-    use = await storage.ask(store.uses, (license_key, identifier))
+    use = await storage.ask(activation_store.uses, (license_key, identifier))
     if use.version != snapshot.version:
         raise ConfigurationChanged
     if use.license_key_id is None or not caller.may_use(use.product_id):

@@ -6,12 +6,11 @@ from datetime import datetime
 from hanaper.access.authenticate import Caller
 from hanaper.activation.activate import Place, activate_checked
 from hanaper.activation.outcome import Outcome, of_row
-from hanaper.licenses import rules
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses.check import Checked, existing
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.move import move
 from hanaper.licenses.rules import State
-from hanaper.licenses.store import activation
 from hanaper.products.store import Facts
 from hanaper.protocol import codes
 from hanaper.storage.session import Session
@@ -61,7 +60,7 @@ def assign_and_activate(
     if not place.identifier:
         return of_row(codes.IDENTIFIER_REQUIRED, product.key_id, row)
     _give(session, row, product, owner, now=now)
-    checked = Checked(None, row, product, activation(session, row.id, place.identifier))
+    checked = Checked(None, row, product, activation_store.find(session, row.id, place.identifier))
     return activate_checked(session, checked, place, now=now)
 
 

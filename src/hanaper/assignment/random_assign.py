@@ -1,6 +1,8 @@
 """Assigning license keys drawn from what is available, and generating what is missing (protocol.md 4.5).
 
-Parallel calls never get the same license key: what one of them draws is locked, and the others pass it over.
+Parallel calls never get the same license key: what one of them draws is locked, and the others pass it over. So several
+that want many at once may each hold a part, and none get enough though there is enough for one: then they let go of it
+and try again, and only what is really not there is a reason to refuse.
 """
 
 from collections.abc import Sequence
@@ -21,6 +23,10 @@ from hanaper.refusal import Refusal
 from hanaper.storage.session import Session
 
 _logger = log.get(__name__)
+
+
+class Contended(Exception):
+    """There are enough license keys, but others hold some of them; the transaction must be rolled back and repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
 
     Raises:
         Refusal: 805 no such product, 806 no such generator, 802 with `available_quantity`, 902 no new ones to be had.
+        Contended: others hold what is missing; see there.
         KeysCollide: one that was generated is stored already, or one that was drawn is another's; the transaction must
             be rolled back, and may be repeated.
     """
@@ -60,7 +67,10 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
     drawn = store.draw_available(session, product.id, wish.quantity, generator_id=None if named is None else named.id)
     missing = wish.quantity - len(drawn)
     if missing and not wish.generate and named is None:
-        raise Refusal(codes.INSUFFICIENT_LICENSE_KEYS, {"available_quantity": len(drawn)})
+        available = store.count_available(session, product.id)
+        if available >= wish.quantity:
+            raise Contended
+        raise Refusal(codes.INSUFFICIENT_LICENSE_KEYS, {"available_quantity": available})
     ids = [row.id for row in drawn]
     if missing:
         generator = named or _first_active(session, product.id)

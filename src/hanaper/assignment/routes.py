@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from hanaper.activation.activate import Place
 from hanaper.assignment.assign import Owner, assign, assign_and_activate
-from hanaper.assignment.random_assign import Wish, random_assign
+from hanaper.assignment.random_assign import Contended, Wish, random_assign
 from hanaper.assignment.schemas import (
     AssignAndActivateRequest,
     AssignRequest,
@@ -22,8 +22,6 @@ from hanaper.refusal import Refusal
 from hanaper.signing.service import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
-
-MOST_ATTEMPTS = 5
 
 router = APIRouter(tags=["assignment"])
 
@@ -81,12 +79,7 @@ def random_assign_license_keys(call: Call[RandomAssignRequest]) -> SignedAnswer:
         rows = random_assign(session, wish, owner, caller=call.caller, now=services.clock())
         return services.signing.answer(codes.LICENSE_KEYS_ASSIGNED, {"license_keys": [_row(row) for row in rows]})
 
-    for _ in range(MOST_ATTEMPTS):
-        try:
-            return call.write(work)
-        except store.KeysCollide:
-            continue
-    raise Refusal(codes.NO_LICENSE_KEYS_CREATED)
+    return call.write(work, again=(store.KeysCollide, Contended))
 
 
 @endpoint(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from hanaper.checking import store
 from hanaper.checking.check_batches import check_batches, check_others
 from hanaper.checking.check_signing_keys import check_secret, check_signing_keys
+from hanaper.checking.faults import FAULTS, UNIQUE
 from hanaper.checking.report import Report
 from hanaper.keystore.keys import Keystore
 from hanaper.licenses.models import LicenseKey, StagedBatch
@@ -22,7 +23,7 @@ def size(storage: Storage) -> int:
     """How many rows will be gone through, for a progress bar."""
 
     def rows(session: Session) -> int:
-        return sum(store.count(session, model) for model in store.FAULTS) + store.count(session, LicenseKey)
+        return sum(store.count(session, model) for model in FAULTS) + store.count(session, LicenseKey)
 
     return storage.read(rows)
 
@@ -74,7 +75,7 @@ def _check(session: Session, keystore: Keystore | None, report: Report, now: dat
 
 
 def _check_rows(session: Session, report: Report, advance: Advance) -> None:
-    for model in store.FAULTS:
+    for model in FAULTS:
         table = model.__tablename__
         for rows, found in store.faults_of(session, model):
             if table not in ("batches", "license_keys"):  # Those have been counted.
@@ -85,7 +86,7 @@ def _check_rows(session: Session, report: Report, advance: Advance) -> None:
 
 
 def _check_unique(session: Session, report: Report) -> None:
-    for model, columns in store.UNIQUE:
+    for model, columns in UNIQUE:
         for row_id, first in store.repeated(session, model, columns):
             what = " and ".join(columns)
             report.add("repeated", model.__tablename__, row_id, f"row {first} has the same {what}")

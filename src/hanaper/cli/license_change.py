@@ -17,9 +17,9 @@ from hanaper.cli.license_named import Named, existing, named
 from hanaper.cli.license_rows import full_row, moment, state
 from hanaper.cli.options import AsJson, DataDir, opened
 from hanaper.cli.output import print_row
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses import delete as deletion
 from hanaper.licenses import move as moves
-from hanaper.licenses import rules, store
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.rules import State
 from hanaper.licenses.update import Changes, update
@@ -152,7 +152,7 @@ def _change(license_key: str, change: Change, *, data_dir: Path | None, as_json:
 def _ask(verb: str, which: int | str, services: Services) -> None:
     def look(session: Session) -> str:
         key, _ = existing(session, which, lock=False)
-        shown = state(key, activations=store.count_activations(session, key.id), now=services.clock())
+        shown = state(key, activations=activation_store.count(session, key.id), now=services.clock())
         return f"{verb} license key {key.id}, which is {shown.value}, for ever?"
 
     confirm(services.storage.read(look))

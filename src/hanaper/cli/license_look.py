@@ -4,7 +4,7 @@ from hanaper.cli.license_named import Named, existing, named
 from hanaper.cli.license_rows import activation_row, full_row
 from hanaper.cli.options import AsJson, DataDir, opened
 from hanaper.cli.output import print_row, print_rows
-from hanaper.licenses import store
+from hanaper.licenses import activation_store
 from hanaper.storage.session import Session
 
 
@@ -26,7 +26,7 @@ def activations(license_key: Named, data_dir: DataDir = None, as_json: AsJson = 
 
         def look(session: Session) -> list[dict[str, object]]:
             key, _ = existing(session, which, lock=False)
-            return [activation_row(activation) for activation in store.activations(session, key.id)]
+            return [activation_row(activation) for activation in activation_store.active(session, key.id)]
 
         print_rows(
             services.storage.read(look),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from hanaper.clock import iso_z
-from hanaper.licenses import rules, store
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.licenses.rules import State
 from hanaper.storage.session import Session
@@ -37,13 +37,13 @@ def stored_row(key: LicenseKey) -> dict[str, object]:
 
 def full_rows(session: Session, keys: Sequence[LicenseKey], *, now: datetime) -> list[dict[str, object]]:
     """The same with what follows from it: the formal state, how many activations are active, when it expires."""
-    counts = store.activation_counts(session, [key.id for key in keys])
+    counts = activation_store.counts(session, [key.id for key in keys])
     return [_full_row(key, counts.get(key.id, 0), now) for key in keys]
 
 
 def full_row(session: Session, key: LicenseKey, *, now: datetime) -> dict[str, object]:
     """The same for one license key."""
-    return _full_row(key, store.count_activations(session, key.id), now)
+    return _full_row(key, activation_store.count(session, key.id), now)
 
 
 def _full_row(key: LicenseKey, activations: int, now: datetime) -> dict[str, object]:

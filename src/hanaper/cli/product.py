@@ -10,12 +10,15 @@ from hanaper.cli.output import print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.keystore import store as keys
 from hanaper.licenses import store as licenses
-from hanaper.products import change, store
+from hanaper.products import rules, store
+from hanaper.products.change import Changes, change
+from hanaper.products.change import delete as delete_product
 from hanaper.products.create import NewProduct, create
 from hanaper.products.models import Product
 from hanaper.refusal import Invalid
 from hanaper.signing.key_pair import KeyPair
 from hanaper.storage.session import Session
+from hanaper.web.fields import LONGEST_URL, is_url, storable
 
 app = typer.Typer(help="Products.", no_args_is_help=True)
 
@@ -85,11 +88,19 @@ def set_product(
     as_json: AsJson = False,
 ) -> None:
     """Change a product. What is not named stays as it is."""
-    changes = change.Changes(name, description, status, require_non_expired, post_url)
+    changes = Changes(
+        name=name,
+        description=description,
+        status=status,
+        require_non_expired=None if require_non_expired is None else int(require_non_expired),
+        post_url=post_url,
+    )
+    _check(changes)
     with opened(data_dir) as services:
 
         def write(session: Session) -> dict[str, object]:
-            row = change.change(session, reference(product), changes, now=services.clock())
+            row = _locked(session, product)
+            change(row, changes, now=services.clock())
             return {
                 **_row(row),
                 "description": row.description,
@@ -106,14 +117,42 @@ def delete(product: Named, yes: Yes = False, data_dir: DataDir = None, as_json: 
     with opened(data_dir) as services:
         if not yes:
             confirm(services.storage.read(lambda session: _question(session, product)))
-        row = services.storage.write(lambda session: change.delete(session, reference(product), now=services.clock()))
+
+        def write(session: Session) -> Product:
+            row = _locked(session, product)
+            delete_product(row, now=services.clock())
+            return row
+
+        row = services.storage.write(write)
         print_row({**_row(row), "deleted_at": iso_z(row.updated_at)}, as_json=as_json)
 
 
-def _question(session: Session, product: str) -> str:
-    found = store.find(session, reference(product))
+def _check(changes: Changes) -> None:
+    fault = None
+    if changes == Changes():
+        fault = "nothing was named that is to be changed"
+    elif changes.name is not None and rules.name_fault(changes.name) is not None:
+        fault = rules.name_fault(changes.name)
+    elif changes.description is not None and not storable(changes.description):
+        fault = "a description holds no NUL characters, and nothing that is not UTF-8"
+    elif changes.post_url and not is_url(changes.post_url):
+        fault = f"a post_url begins with http:// or https:// and has at most {LONGEST_URL:,} printable characters"
+    if fault is not None:
+        raise Invalid(fault)
+
+
+def _locked(session: Session, product: str) -> Product:
+    return _there(store.locked(session, reference(product)), product)
+
+
+def _there(found: Product | None, product: str) -> Product:
     if found is None:
         raise Invalid(f"there is no product {reference(product)!r}: see `hanaper product list`")
+    return found
+
+
+def _question(session: Session, product: str) -> str:
+    found = _there(store.find(session, reference(product)), product)
     license_keys = licenses.count(session, product_id=found.id)
     return f"Delete product {found.id}, {found.name}, with its {license_keys:,} license keys, for ever?"
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hanaper.licenses import store
+from hanaper.licenses import metadata_store
 from hanaper.licenses.models import LicenseKeyMeta
 from hanaper.storage.session import Session
 
@@ -13,10 +13,10 @@ def attach(session: Session, license_key_id: int, key: str, value: str, *, now: 
     Returns:
         Its id.
     """
-    row = store.meta(session, license_key_id, key)
+    row = metadata_store.find(session, license_key_id, key)
     if row is None:
         row = LicenseKeyMeta(license_key_id=license_key_id, key=key, value=value, created_at=now, updated_at=now)
-        return store.store(session, row)
+        return metadata_store.keep(session, row)
     row.value = value
     row.updated_at = now
     return row.id

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hanaper.access.authenticate import Caller
-from hanaper.licenses import rules, store
+from hanaper.licenses import activation_store, rules, store
 from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.products import store as products
 from hanaper.protocol.codes import Code
@@ -71,13 +71,13 @@ def check(
     if found is None:
         return None
     row, product = found
-    activation = store.activation(session, row.id, identifier) if identifier else None
+    activation = activation_store.find(session, row.id, identifier) if identifier else None
     facts = rules.Facts(
         product_is_active=product.is_active,
         status=row.status,
         identifier=identifier,
         expired=expiry_counts(expiry, product) and rules.is_expired(row.assigned_at, row.validity, now),
-        activated=activation is not None and activation.status == "active",
+        activated=activation is not None and activation.status == rules.ACTIVE,
     )
     refusal = rules.refusal_of(facts, wants_identifier=wants_identifier, wants_activation=wants_activation)
     return Checked(refusal, row, product, activation)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from hanaper.licenses import rules, store
+from hanaper.licenses import activation_store, rules
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.rules import State
 from hanaper.outbound import store as outbound
@@ -53,10 +53,10 @@ def end_activations(
         How many ended.
     """
     ended = 0
-    for activation in store.activations(session, row.id):
+    for activation in activation_store.active(session, row.id):
         if identifier is not None and activation.identifier != identifier:
             continue
-        activation.status = "inactive"
+        activation.status = rules.INACTIVE
         activation.updated_at = now
         ended += 1
         url = activation.post_url or product.post_url

@@ -24,6 +24,10 @@ BLOCKED = "blocked"
 STATUSES = (AVAILABLE, ASSIGNED, RESERVED, BLOCKED)
 """The four words of the wire."""
 
+ACTIVE = "active"
+INACTIVE = "inactive"
+"""Of an activation."""
+
 SUSPENDED = "suspended"
 REVOKED = "revoked"
 

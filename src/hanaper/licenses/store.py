@@ -1,19 +1,17 @@
 """Queries about license keys."""
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypedDict, TypeVar
 
-from sqlalchemy import Select, Table, and_, delete, func, insert, select, update
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy import Select, Table, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hanaper.licenses import rules
-from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta, StagedBatch
+from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.products import store as products
 from hanaper.storage.transactions import Storage
 
@@ -44,10 +42,19 @@ def add(session: Session, license_keys: Sequence[str], common: NewLicenseKeys) -
     Raises:
         KeysCollide: at least one is stored already; the transaction must be rolled back.
     """
+    add_rows(session, [{"license_key": key, **common} for key in license_keys])
+
+
+def add_rows(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
+    """Store license keys with all their columns, in this order.
+
+    Raises:
+        KeysCollide: at least one is stored already; the transaction must be rolled back.
+    """
     table = LicenseKey.__table__
     assert isinstance(table, Table)  # noqa: S101 -- narrows SQLAlchemy's FromClause
     try:
-        session.execute(insert(table), [{"license_key": key, **common} for key in license_keys])
+        session.execute(insert(table), list(rows))
     except IntegrityError as error:
         raise KeysCollide from error
 
@@ -97,127 +104,14 @@ def pages(
         session.expunge_all()
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A license key with its use on one identifier, and the version of the configuration it was read at.
-
-    Attributes:
-        license_key_id: None where there is no such license key.
-        activation_id: None where there is no activation for the identifier, or none any more.
-    """
-
-    version: int
-    license_key_id: int | None
-    product_id: int
-    status: str
-    validity: int
-    assigned_at: datetime | None
-    activation_id: int | None
-    activated_at: datetime | None
-
-
-def uses(cursor: DBAPICursor, dialect: str, asked: Sequence[tuple[str, str]]) -> Sequence[Use]:
-    """License keys that are not deleted, each with its activation: a group read, see `storage.reader`.
-
-    Args:
-        asked: license keys with identifiers.
-
-    Returns:
-        For each what was found, all at one moment.
-    """
-    if dialect == "sqlite":
-        cursor.execute(_SQLITE_USES, (json.dumps(asked),))
-        rows = cursor.fetchall()
-        # SQLite has no moments: they are texts, as SQLAlchemy writes them.
-        return [replace(Use(*row), assigned_at=_moment(row[5]), activated_at=_moment(row[7])) for row in rows]
-    license_keys, identifiers = zip(*asked, strict=True)
-    cursor.execute(_POSTGRESQL_USES, (list(license_keys), list(identifiers)))
-    return [Use(*row) for row in cursor.fetchall()]
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+def find(session: Session, license_key: str | int) -> LicenseKey | None:
+    """A license key that is not deleted, by its text or (a number) its id."""
+    return session.scalars(_named(license_key)).one_or_none()
 
 
 def locked(session: Session, license_key: str | int) -> LicenseKey | None:
     """As `find`; nobody else changes it, or its activations, until the transaction ends."""
-    name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
-    return session.scalars(_filtered(select(LicenseKey).where(name)).with_for_update(of=LicenseKey)).one_or_none()
-
-
-def find(session: Session, license_key: str | int) -> LicenseKey | None:
-    """A license key that is not deleted, by its text or (a number) its id."""
-    name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
-    return session.scalars(_filtered(select(LicenseKey).where(name))).one_or_none()
-
-
-def activation(session: Session, license_key_id: int, identifier: str) -> Activation | None:
-    """The activation of an identifier, also one that has ended."""
-    query = select(Activation).where(Activation.license_key_id == license_key_id, Activation.identifier == identifier)
-    return session.scalars(query).one_or_none()
-
-
-def activations(session: Session, license_key_id: int) -> Sequence[Activation]:
-    """The active activations of a license key, in order of id."""
-    query = select(Activation).where(Activation.license_key_id == license_key_id, Activation.status == "active")
-    return session.scalars(query.order_by(Activation.id)).all()
-
-
-def count_activations(session: Session, license_key_id: int) -> int:
-    """How many activations of a license key are active."""
-    query = select(func.count()).where(Activation.license_key_id == license_key_id, Activation.status == "active")
-    return session.scalars(query).one()
-
-
-def activation_counts(session: Session, license_key_ids: Sequence[int]) -> dict[int, int]:
-    """How many activations of each of some license keys are active; those without any are left out."""
-    counts: dict[int, int] = {}
-    for start in range(0, len(license_key_ids), _NAMES_PER_QUERY):
-        part = license_key_ids[start : start + _NAMES_PER_QUERY]
-        query = select(Activation.license_key_id, func.count()).where(
-            Activation.license_key_id.in_(part), Activation.status == "active"
-        )
-        counts.update((row[0], row[1]) for row in session.execute(query.group_by(Activation.license_key_id)))
-    return counts
-
-
-def metadata(session: Session, license_key_id: int) -> Sequence[LicenseKeyMeta]:
-    """What is attached to a license key, in the order it was attached."""
-    query = select(LicenseKeyMeta).where(LicenseKeyMeta.license_key_id == license_key_id)
-    return session.scalars(query.order_by(LicenseKeyMeta.id)).all()
-
-
-def meta(session: Session, license_key_id: int, key: str) -> LicenseKeyMeta | None:
-    """What is attached to a license key under a name."""
-    query = select(LicenseKeyMeta).where(LicenseKeyMeta.license_key_id == license_key_id, LicenseKeyMeta.key == key)
-    return session.scalars(query).one_or_none()
-
-
-def detach(session: Session, license_key_id: int, key: str) -> bool:
-    """Take away what is attached under a name; False where there is none."""
-    named = and_(LicenseKeyMeta.license_key_id == license_key_id, LicenseKeyMeta.key == key)
-    return session.execute(delete(LicenseKeyMeta).where(named).returning(LicenseKeyMeta.id)).first() is not None
-
-
-def store(session: Session, row: Activation | LicenseKeyMeta) -> int:
-    """Store a row and tell its id."""
-    session.add(row)
-    session.flush()
-    return row.id
-
-
-def insert_rows(session: Session, rows: Sequence[Mapping[str, object]]) -> None:
-    """Store license keys with all their columns.
-
-    Raises:
-        KeysCollide: at least one is stored already; the transaction must be rolled back.
-    """
-    table = LicenseKey.__table__
-    assert isinstance(table, Table)  # noqa: S101 -- narrows SQLAlchemy's FromClause
-    try:
-        session.execute(insert(table), list(rows))
-    except IntegrityError as error:
-        raise KeysCollide from error
+    return session.scalars(_named(license_key).with_for_update(of=LicenseKey)).one_or_none()
 
 
 def ids(session: Session, license_keys: Sequence[str]) -> list[int]:
@@ -326,6 +220,11 @@ def _filtered(query: _Query, product_id: int | None = None, status: str | None =
     return query
 
 
+def _named(license_key: str | int) -> Select[LicenseKey]:
+    name = LicenseKey.id == license_key if isinstance(license_key, int) else LicenseKey.license_key == license_key
+    return _filtered(select(LicenseKey).where(name))
+
+
 def _wanted(query: _Query, wanted: Filter) -> _Query:
     query = _filtered(query)
     for column, value in (
@@ -339,27 +238,3 @@ def _wanted(query: _Query, wanted: Filter) -> _Query:
     if wanted.product_ids is not None:
         query = query.where(LicenseKey.product_id.in_(wanted.product_ids))
     return query
-
-
-_USES = """
-    SELECT (SELECT version FROM configuration_version), found.id, coalesce(found.product_id, 0),
-        coalesce(found.status, ''), coalesce(found.validity, 0), found.assigned_at, active.id, active.activated_at
-    FROM {asked}
-    LEFT JOIN license_keys AS found ON found.license_key = {license_key} AND found.deleted_at IS NULL
-        AND NOT EXISTS (SELECT 1 FROM staged_batches WHERE staged_batches.batch_id = found.batch_id)
-    LEFT JOIN activations AS active ON active.license_key_id = found.id AND active.identifier = {identifier}
-        AND active.status = 'active'
-    ORDER BY {place}
-"""
-_SQLITE_USES = _USES.format(
-    asked="json_each(?) AS asked",
-    license_key="asked.value ->> 0",
-    identifier="asked.value ->> 1",
-    place="asked.key",
-)
-_POSTGRESQL_USES = _USES.format(
-    asked="unnest(%s::text[], %s::text[]) WITH ORDINALITY AS asked (license_key, identifier, place)",
-    license_key="asked.license_key",
-    identifier="asked.identifier",
-    place="asked.place",
-)

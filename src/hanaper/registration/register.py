@@ -71,5 +71,5 @@ def register(
         if license_key not in taken
     ]
     if rows:
-        store.insert_rows(session, rows)
+        store.add_rows(session, rows)
     return len(rows), len(license_keys) - len(rows)

@@ -1,6 +1,5 @@
 """POST /create-license-keys (protocol.md 4.4)."""
 
-from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -22,7 +21,8 @@ from hanaper.web.endpoint import Call, endpoint
 from hanaper.web.fields import bad_field, error_text, validate
 from hanaper.web.parameters import clean
 
-MOST_ATTEMPTS = 5
+COLLISIONS = (store.KeysCollide,)
+"""Another request stored an equal license key at the same moment: then it is a duplicate, or another one is drawn."""
 
 router = APIRouter(tags=["license keys"])
 _logger = log.get(__name__)
@@ -34,9 +34,9 @@ def create_license_keys(call: Call[RegisterRequest]) -> SignedAnswer:
     given = call.fields.model_extra or {}
     if call.fields.licenses is None:
         fields = validate(CreateRequest, given, context={}, code=codes.INCORRECT_DATA_LICENSE_CREATE)
-        return _repeated(call, lambda session: _register(session, call, fields))
+        return call.write(lambda session: _register(session, call, fields), again=COLLISIONS)
     wanted = _elements(call)
-    return _repeated(call, lambda session: _generate(session, call, wanted))
+    return call.write(lambda session: _generate(session, call, wanted), again=COLLISIONS)
 
 
 def _register(session: Session, call: Call[RegisterRequest], fields: CreateRequest) -> SignedAnswer:
@@ -102,13 +102,3 @@ def _elements(call: Call[RegisterRequest]) -> list[WantedLicense]:
     if errors:
         raise Refusal(code, {"errors": errors})
     return wanted
-
-
-def _repeated(call: Call[RegisterRequest], work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
-    """Do it again where another request stored an equal license key at the same moment."""
-    for _ in range(MOST_ATTEMPTS):
-        try:
-            return call.write(work)
-        except store.KeysCollide:
-            continue
-    raise Refusal(codes.NO_LICENSE_KEYS_CREATED)

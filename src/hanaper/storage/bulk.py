@@ -57,22 +57,12 @@ def read_bulk(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) 
     Raises:
         DBAPIError: what the driver raised, as SQLAlchemy would have called it.
     """
-    connection: PoolProxiedConnection | None = None
-    try:
-        connection = engine.raw_connection()
+    with _connected(engine) as connection:
         if engine.dialect.name == "sqlite":
             # A statement outside a transaction is one by itself.
             return bulk(connection.cursor(), "sqlite", items)
         with _autocommit(connection):
             return bulk(connection.cursor(), "postgresql", items)
-    except Exception as error:
-        known = _as_sqlalchemy_has_it(engine, connection, error)
-        if known is error:
-            raise
-        raise known from error
-    finally:
-        if connection is not None:
-            connection.close()
 
 
 def _is_one_items_fault(error: BaseException) -> bool:
@@ -92,9 +82,7 @@ def _transact(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) 
     Raises:
         DBAPIError: what the driver raised, as SQLAlchemy would have called it.
     """
-    connection: PoolProxiedConnection | None = None
-    try:
-        connection = engine.raw_connection()
+    with _connected(engine) as connection:
         if engine.dialect.name == "sqlite":
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
@@ -103,6 +91,15 @@ def _transact(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) 
             return outcomes
         with _autocommit(connection):
             return bulk(connection.cursor(), "postgresql", items)
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[PoolProxiedConnection]:
+    """A connection out of the pool, and the driver's errors in the form all layers above know."""
+    connection: PoolProxiedConnection | None = None
+    try:
+        connection = engine.raw_connection()
+        yield connection
     except Exception as error:
         known = _as_sqlalchemy_has_it(engine, connection, error)
         if known is error:

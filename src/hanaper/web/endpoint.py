@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from time import monotonic
+from random import random
+from time import monotonic, sleep
 from typing import Any, Generic, Literal, TypeVar
 
 from fastapi import APIRouter
@@ -24,6 +25,9 @@ from hanaper.web.responses import SignedResponse
 from hanaper.web.services import Services
 
 MOST_ATTEMPTS = 5
+MOST_COLLISIONS = 20
+STEP_BACK_S = 0.01
+"""Before the next attempt, at most, times the number of the attempt."""
 
 Shape = TypeVar("Shape", bound=RequestShape)
 
@@ -50,13 +54,19 @@ class Call(Generic[Shape]):
     address: str = ""
     user_agent: str = ""
 
-    def write(self, work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
+    def write(
+        self, work: Callable[[Session], SignedAnswer], *, again: tuple[type[Exception], ...] = ()
+    ) -> SignedAnswer:
         """Do what is asked, and sign the answer, in one transaction (decision 0010).
+
+        Args:
+            again: what the work raises where another request was in its way: it is rolled back and done again.
 
         Raises:
             ConfigurationChanged: since the caller was let in; nothing is stored. The endpoint begins again.
             Refusal: what the work raised; nothing is stored.
-            Unavailable: the database does not answer.
+            Unavailable: the database does not answer, or other requests were in the way at each attempt. Nothing is
+                stored by the latter.
         """
 
         def as_let_in(session: Session) -> SignedAnswer:
@@ -64,14 +74,25 @@ class Call(Generic[Shape]):
                 raise ConfigurationChanged
             return work(session)
 
-        return self.services.storage.write(as_let_in)
+        return self._repeated(as_let_in, again)
 
-    def configure(self, work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
+    def configure(
+        self, work: Callable[[Session], SignedAnswer], *, again: tuple[type[Exception], ...] = ()
+    ) -> SignedAnswer:
         """The same for work that changes the configuration itself.
 
         Many who do that at once would make each other begin again, so the caller is not looked at a second time.
         """
-        return self.services.storage.write(work)
+        return self._repeated(work, again)
+
+    def _repeated(self, work: Callable[[Session], SignedAnswer], again: tuple[type[Exception], ...]) -> SignedAnswer:
+        for attempt in range(MOST_COLLISIONS):
+            try:
+                return self.services.storage.write(work)
+            except again:
+                # Not all of them at the same moment once more.
+                sleep(random() * attempt * STEP_BACK_S)  # noqa: S311 -- nothing secret
+        raise Unavailable("other requests were in the way again and again")
 
 
 Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaitable[SignedAnswer]]

@@ -116,9 +116,14 @@ def meta_value(value: object) -> str:
     return text if storable(text) else ""
 
 
+def is_url(text: str) -> bool:
+    """Whether a text is an http or https URL of at most 2048 characters, as far as its beginning tells."""
+    return len(text) <= LONGEST_URL and text.isprintable() and text.startswith(("http://", "https://"))
+
+
 def _url(value: object) -> str:
     text = _text(value)
-    if len(text) > LONGEST_URL or not text.isprintable() or not text.startswith(("http://", "https://")):
+    if not is_url(text):
         raise PydanticCustomError("selected", "a URL is needed")
     return text
 
