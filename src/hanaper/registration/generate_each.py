@@ -6,6 +6,7 @@ from datetime import datetime
 from hanaper.access.authenticate import Caller
 from hanaper.issuing.mint import Terms, mint, usable
 from hanaper.licenses import store
+from hanaper.licenses.models import LicenseKey
 from hanaper.products import store as products
 from hanaper.registration.schemas import WantedLicense
 from hanaper.storage.session import Session
@@ -25,11 +26,13 @@ class BadElement(Exception):
         self.field = field
 
 
-def generate_each(session: Session, wanted: Sequence[WantedLicense], *, caller: Caller, now: datetime) -> list[str]:
+def generate_each(
+    session: Session, wanted: Sequence[WantedLicense], *, caller: Caller, now: datetime
+) -> list[LicenseKey]:
     """Generate a license key for each element, assigned where the element names an owner.
 
     Returns:
-        The license keys, in order of the elements.
+        Their rows, in order of the elements.
 
     Raises:
         BadElement: there is no such generator, or it is of another product. Nothing is stored.
@@ -39,7 +42,7 @@ def generate_each(session: Session, wanted: Sequence[WantedLicense], *, caller: 
     alike: dict[WantedLicense, list[int]] = {}
     for number, element in enumerate(wanted):
         alike.setdefault(element, []).append(number)
-    made: dict[int, str] = {}
+    made: dict[int, LicenseKey] = {}
     for element, numbers in alike.items():
         generator = usable(session, element.generator_id, caller)
         if generator is None:
@@ -52,6 +55,5 @@ def generate_each(session: Session, wanted: Sequence[WantedLicense], *, caller: 
         ids = mint(session, generator, len(numbers), terms, now=now)
         if element.owner_email is not None:
             store.assign(session, ids, owner_name=element.owner_name, owner_email=element.owner_email, now=now)
-        rows = store.rows(session, ids)
-        made.update(zip(numbers, (row.license_key for row in rows), strict=True))
+        made.update(zip(numbers, store.rows(session, ids), strict=True))
     return [made[number] for number in range(len(wanted))]

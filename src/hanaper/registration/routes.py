@@ -58,14 +58,15 @@ def _register(session: Session, call: Call[RegisterRequest], fields: CreateReque
 
 def _generate(session: Session, call: Call[RegisterRequest], wanted: list[WantedLicense]) -> SignedAnswer:
     try:
-        license_keys = generate_each(session, wanted, caller=call.caller, now=call.services.clock())
+        rows = generate_each(session, wanted, caller=call.caller, now=call.services.clock())
     except BadElement as bad:
         errors: dict[str, JsonValue] = {f"licenses.{bad.number}.{bad.field}": [error_text("selected", bad.field)]}
         raise Refusal(codes.INCORRECT_DATA_LICENSE_CREATE, {"errors": errors}) from None
     except CannotMint as error:
         _logger.warning("no license keys generated", reason=str(error))
         raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
-    product_ids = {row.product_id for row in store.rows(session, store.ids(session, license_keys))}
+    license_keys = [row.license_key for row in rows]
+    product_ids = {row.product_id for row in rows}
     # License keys of several products have no key in common.
     key_id = keys.active_id(session, product_ids.pop()) if len(product_ids) == 1 else None
     content: dict[str, JsonValue] = {"created": len(license_keys), "duplicate": 0, "license_keys": license_keys}
