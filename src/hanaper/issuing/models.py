@@ -42,6 +42,26 @@ class Generator(Base):
     )
 
 
+class GeneratorCap(Base):
+    """The most license keys a generator may ever make, and how many of them it has made.
+
+    Apart from the generator's own row, which is configuration: only requests of a generator with a cap touch it.
+    """
+
+    __tablename__ = "generator_caps"
+
+    generator_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("generators.id"), primary_key=True, autoincrement=False
+    )
+    cap: Mapped[int] = mapped_column(BigInteger)
+    issued: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        CheckConstraint("cap >= 0", name="cap"),
+        CheckConstraint("issued >= 0 AND issued <= cap", name="issued"),
+    )
+
+
 class Batch(Base):
     """The keys of one call: who asked, when, for what, and what was signed.
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, CheckConstraint, Integer, select
+from sqlalchemy import BigInteger, CheckConstraint, Integer, String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from hanaper.storage.base import Base
+from hanaper.storage.base import Base, Moment, length_within
 from hanaper.storage.transactions import Storage
 
 LONGEST_TRUST_S = 1.0
@@ -36,6 +36,18 @@ class ConfigurationVersion(Base):
     version: Mapped[int] = mapped_column(BigInteger)
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+class Quarantine(Base):
+    """One row where the database comes from a backup and nobody has confirmed yet that it may issue; else none."""
+
+    __tablename__ = "quarantine"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    reason: Mapped[str] = mapped_column(String(255))
+    since: Mapped[Moment]
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"), length_within("reason", 255, 1))
 
 
 class ConfigurationChanged(Exception):
