@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from hanaper import __version__, api, clock, log
+from hanaper.idempotency.purge import Purger
 from hanaper.issuing import custom, rules
 from hanaper.issuing import store as generators
 from hanaper.keystore.keys import Keystore
@@ -56,9 +57,12 @@ def create_app(services: Services) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         delivery = Background(Deliverer(services.storage, services.clock, private_networks=private_networks))
+        purger = Purger(services.storage)
         delivery.start()
+        purger.start()
         yield
         delivery.stop()
+        purger.stop()
         services.storage.close()
 
     app = FastAPI(

@@ -257,7 +257,7 @@ def test_a_bug_after_the_keys_are_written_leaves_none_of_them(
 ) -> None:
     original = store.record
 
-    def record(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | None]:
+    def record(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | store.NotKept]:
         assert original(cursor, dialect, batches) == [1]
         raise ZeroDivisionError
 

@@ -16,14 +16,14 @@ from tests.support.world import counts, execute, nothing_stored
 
 from hanaper.issuing import store
 from hanaper.issuing.models import Batch
-from hanaper.issuing.store import NewBatch
+from hanaper.issuing.store import NewBatch, NotKept
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.store import KeysCollide
 from hanaper.protocol import codes, payload
 from hanaper.refusal import Unavailable
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.bulk import run_bulk
-from hanaper.storage.configuration import current_version
+from hanaper.storage.configuration import ConfigurationChanged, current_version
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -343,11 +343,11 @@ def test_a_batch_by_old_terms_is_not_stored_and_its_neighbours_are(services: Ser
         for number in range(3)
     ]
     ids = keep(services.storage, *batches)
-    assert [each is None for each in ids] == [number in stale for number in range(3)]
+    assert [isinstance(each, ConfigurationChanged) for each in ids] == [number in stale for number in range(3)]
     stored = 3 - len(stale)
     assert (counts(services.storage).license_keys, counts(services.storage).batches) == (2 * stored, stored)
     for number, batch_id in enumerate(ids):
-        if batch_id is not None:
+        if isinstance(batch_id, int):
             assert texts_of(services.storage, batch_id) == [f"{number}a", f"{number}b"]
 
 
@@ -355,7 +355,8 @@ def test_a_batch_by_old_terms_takes_no_key_from_anybody(services: Services) -> N
     version = version_of(services.storage)
     stale = new_batch(services.storage, ["a", "b"], version=version + 1)
     good = new_batch(services.storage, ["b", "c"])
-    assert [each is None for each in keep(services.storage, stale, good, stale)] == [True, False, True]
+    first, kept, last = keep(services.storage, stale, good, stale)
+    assert [type(each) for each in (first, kept, last)] == [ConfigurationChanged, int, ConfigurationChanged]
 
 
 def test_the_version_is_the_one_that_is_committed(services: Services) -> None:
@@ -371,7 +372,8 @@ def test_the_version_is_the_one_that_is_committed(services: Services) -> None:
         services.storage.write(take_back)
     assert keep(services.storage, batch)[0] is not None
     execute(services.storage, text("UPDATE products SET name = name"))
-    assert keep(services.storage, new_batch(services.storage, ["b"], version=batch.version)) == [None]
+    (refused,) = keep(services.storage, new_batch(services.storage, ["b"], version=batch.version))
+    assert isinstance(refused, ConfigurationChanged)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -456,8 +458,8 @@ def test_what_came_of_a_group_is_told_in_its_order(services: Services) -> None:
     batches = [new_batch(services.storage, [f"{number}"], version=version - number % 2) for number in range(6)]
     outcomes = run_bulk(services.storage.engine, store.record, batches)
     assert [error for _, error in outcomes] == [None] * 6
-    assert [batch_id is None for batch_id, _ in outcomes] == [False, True] * 3
+    assert [batch_id is NotKept.CONFIGURATION_CHANGED for batch_id, _ in outcomes] == [False, True] * 3
     for number in (0, 2, 4):
         batch_id, _ = outcomes[number]
-        assert batch_id is not None
+        assert isinstance(batch_id, int)
         assert texts_of(services.storage, batch_id) == [f"{number}"]

@@ -19,7 +19,7 @@ _LICENSE_KEY = """
 """
 
 
-def _torn(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | None]:
+def _torn(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | store.NotKept]:
     empty = [dataclasses.replace(batch, payload=b'{"licenseKeys":[]}') for batch in batches]
     ids = _record(cursor, dialect, empty)
     if dialect == "sqlite":

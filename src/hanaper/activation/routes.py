@@ -16,7 +16,7 @@ from hanaper.web.endpoint import Call, endpoint
 router = APIRouter(tags=["license checks"])
 
 
-@endpoint(router, "POST", "verify", shape=LicenseRequest, bad_fields=codes.INVALID_LICENSE_KEY)
+@endpoint(router, "POST", "verify", shape=LicenseRequest, bad_fields=codes.INVALID_LICENSE_KEY, only_reads=True)
 async def verify_license_key(call: Call[LicenseRequest]) -> SignedAnswer:
     """Whether a license key is active on an identifier: 200; 201, 202, 203, 204, 205, 210, 215."""
     services = call.services
@@ -65,7 +65,14 @@ def deactivate_license_key(call: Call[LicenseRequest]) -> SignedAnswer:
     return call.write(work)
 
 
-@endpoint(router, "POST", "get-license-key-details", shape=LicenseRequest, bad_fields=codes.INVALID_LICENSE_KEY)
+@endpoint(
+    router,
+    "POST",
+    "get-license-key-details",
+    shape=LicenseRequest,
+    bad_fields=codes.INVALID_LICENSE_KEY,
+    only_reads=True,
+)
 def get_license_key_details(call: Call[LicenseRequest]) -> SignedAnswer:
     """A license key and its product: 500 with `licenseKey` and `product`; 201, 202, 203, 204, 205, 210, 215."""
     services = call.services

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hanaper import log
 from hanaper.access.authenticate import Caller
 from hanaper.clock import Clock
+from hanaper.idempotency.store import Keyed
 from hanaper.issuing import store
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
@@ -18,7 +19,7 @@ from hanaper.licenses import store as licenses
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
 from hanaper.signing.service import SignedAnswer, SigningService
-from hanaper.storage.configuration import ConfigurationChanged, Snapshot
+from hanaper.storage.configuration import Snapshot
 from hanaper.storage.transactions import Storage
 
 _logger = log.get(__name__)
@@ -42,15 +43,20 @@ async def generate(
     storage: Storage,
     signing: SigningService,
     clock: Clock,
+    keyed: Keyed | None = None,
 ) -> Batched:
     """Issue license keys, all in one transaction. For more than a thousand see `large_order`.
 
     Drawing and signing are done where they stand, on the event loop: handing them to a thread costs more than it gains
     (decision 0008). Only waiting for the commit lets other requests go on.
 
+    Args:
+        keyed: the request under its idempotency key, if it has one: the answer is recorded with the batch.
+
     Raises:
         Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had. Nothing is stored.
         ConfigurationChanged: begin again with a newer snapshot. Nothing is stored.
+        Repeated: a twin of the request was carried out. Nothing is stored.
         Unavailable: the database does not answer.
     """
     plan = await plan_for(order, caller, snapshot)
@@ -76,14 +82,14 @@ async def generate(
                 activation_limit=plan.activation_limit,
                 validity=plan.validity,
                 created_at=clock(),
+                keyed=keyed,
+                body=None if keyed is None else answer.body,
             )
             try:
                 batch_id = await store.keep(storage, batch)
             except licenses.KeysCollide:
                 await plan.draw(draw.replace, await licenses.taken(storage, draw.keys))
             else:
-                if batch_id is None:
-                    raise ConfigurationChanged
                 return Batched(answer, batch_id, license_keys)
     except (CannotDraw, NoSuchFunction) as error:
         raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hanaper.access.authenticate import Caller
 from hanaper.clock import Clock
+from hanaper.idempotency.store import Keyed, Repeated, claim, complete, look_up
 from hanaper.issuing import staging
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
@@ -42,24 +43,33 @@ class LargeOrders:
     clock: Clock
     turn: asyncio.Semaphore
 
-    async def issue(self, order: Order, caller: Caller, request_id: str, snapshot: Snapshot) -> SignedAnswer:
+    async def issue(
+        self, order: Order, caller: Caller, request_id: str, snapshot: Snapshot, keyed: Keyed | None = None
+    ) -> SignedAnswer:
         """Issue license keys.
+
+        Args:
+            keyed: the request under its idempotency key, if it has one.
 
         Raises:
             Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had. Nothing is there.
             ConfigurationChanged: begin again with a newer snapshot. Nothing is there.
+            Repeated: a twin of the request was carried out. Nothing is there.
             Unavailable: the database does not answer.
         """
         plan = await plan_for(order, caller, snapshot)
         await self.signing.ready(plan.product_key_id)
         async with self.turn:
+            # A twin may have had the turn before.
+            if keyed is not None and (await self.storage.ask(look_up, keyed.scope)).replay is not None:
+                raise Repeated
             await self.clear()
             now = self.clock()
             reserved = await asyncio.to_thread(
                 self.storage.write, lambda session: staging.reserve(session, order.quantity, now)
             )
             try:
-                return await self._issue(order, plan, caller, request_id, snapshot, reserved)
+                return await self._issue(order, plan, caller, request_id, snapshot, reserved, keyed)
             except Exception as error:
                 await asyncio.to_thread(staging.discard, self.storage, reserved.batch_id)
                 if isinstance(error, CannotDraw | NoSuchFunction):
@@ -82,6 +92,7 @@ class LargeOrders:
         request_id: str,
         snapshot: Snapshot,
         reserved: staging.Reserved,
+        keyed: Keyed | None,
     ) -> SignedAnswer:
         form = format_of(plan.recipe)
         if form.key_space is not None and form.key_space < order.quantity:
@@ -106,11 +117,14 @@ class LargeOrders:
             created_at=self.clock(),
         )
 
-        def finish(session: Session) -> bool:
-            return staging.finish(session, batch, snapshot.version)
+        def finish(session: Session) -> None:
+            if keyed is not None:
+                claim(session, keyed)
+                complete(session, keyed, answer)
+            if not staging.finish(session, batch, snapshot.version):
+                raise ConfigurationChanged
 
-        if not await asyncio.to_thread(self.storage.write, finish):
-            raise ConfigurationChanged
+        await asyncio.to_thread(self.storage.write, finish)
         return answer
 
     async def _stage(self, plan: Plan, form: KeyFormat, quantity: int, reserved: staging.Reserved) -> list[str]:

@@ -50,9 +50,7 @@ class GeneratorCap(Base):
 
     __tablename__ = "generator_caps"
 
-    generator_id: Mapped[int] = mapped_column(
-        BigId, ForeignKey("generators.id"), primary_key=True, autoincrement=False
-    )
+    generator_id: Mapped[int] = mapped_column(BigId, ForeignKey("generators.id"), primary_key=True, autoincrement=False)
     cap: Mapped[int] = mapped_column(BigInteger)
     issued: Mapped[int] = mapped_column(BigInteger)
 

@@ -25,7 +25,7 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     services = call.services
     if order.quantity > LARGEST_AT_ONCE:
         large_orders = LargeOrders(services.storage, services.signing, services.clock, services.large_orders)
-        return await large_orders.issue(order, call.caller, call.request_id, call.snapshot)
+        return await large_orders.issue(order, call.caller, call.request_id, call.snapshot, call.keyed)
     issued = await generate(
         order,
         call.caller,
@@ -34,6 +34,7 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
         storage=services.storage,
         signing=services.signing,
         clock=services.clock,
+        keyed=call.keyed,
     )
     return issued.answer
 

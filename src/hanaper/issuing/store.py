@@ -3,15 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from hanaper.idempotency.store import Keyed, Repeated, record_on_sqlite
 from hanaper.issuing.models import Batch, Generator
 from hanaper.licenses.store import KeysCollide
 from hanaper.products.models import Product
+from hanaper.protocol import codes
+from hanaper.storage.configuration import ConfigurationChanged
 from hanaper.storage.transactions import Storage
 
 
@@ -31,6 +36,8 @@ class NewBatch:
         version: of the configuration it was made by.
         payload: the signed bytes; the license keys are read out of them, so what is stored is what was signed.
         created_at: in UTC.
+        keyed: the request under its idempotency key, and
+        body: the answer as it goes out; both None where the request has no such key.
     """
 
     version: int
@@ -46,6 +53,18 @@ class NewBatch:
     activation_limit: int
     validity: int
     created_at: datetime
+    keyed: Keyed | None = None
+    body: bytes | None = None
+
+
+_CODE = codes.GENERATED_LICENSE_KEYS.number
+
+
+class NotKept(Enum):
+    """Why a batch was not stored."""
+
+    CONFIGURATION_CHANGED = auto()
+    REPEATED = auto()
 
 
 _SQLITE_BATCH = """
@@ -60,16 +79,7 @@ _SQLITE_LICENSE_KEYS = """
 """
 # One statement, so that it is a transaction of its own and one round trip, whatever the number of batches.
 _POSTGRESQL = """
-    WITH new AS MATERIALIZED (
-        SELECT nextval('batches_id_seq') AS id, given.* FROM unnest(
-            %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
-            %b::bytea[], %b::text[], %s::int[], %s::int[], %s::timestamptz[]
-        ) WITH ORDINALITY AS given (
-            version, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
-            signature, payload, activation_limit, validity, created_at, place
-        )
-        WHERE version = (SELECT version FROM configuration_version) ORDER BY place
-    ), recorded AS (
+    WITH {new}, recorded AS (
         INSERT INTO batches (id, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
             signature, created_at)
         SELECT id, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at, signature,
@@ -84,50 +94,109 @@ _POSTGRESQL = """
             WITH ORDINALITY AS drawn (license_key, number)
         ORDER BY place, number
     )
-    SELECT place, id FROM new
+    {outcomes}
 """
+_GIVEN = """
+        SELECT {given}.* FROM unnest(
+            %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
+            %b::bytea[], %b::text[], %s::int[], %s::int[], %s::timestamptz[]{more_types}
+        ) WITH ORDINALITY AS given (
+            version, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
+            signature, payload, activation_limit, validity, created_at{more_names}, place
+        )
+        WHERE version = (SELECT version FROM configuration_version) ORDER BY place
+"""
+_NEW = """
+    new AS MATERIALIZED ({given})
+"""
+# Records are written in order of scope: two of these statements that meet wait for each other in one direction only.
+_NEW_UNDER_KEYS = """
+    given AS MATERIALIZED ({given}), claimed AS (
+        INSERT INTO idempotency_records (scope, api_key_id, endpoint, fingerprint, request_id, code, signing_key_id,
+            body, created_at)
+        SELECT scope, api_key_id, endpoint, fingerprint, request_id, code, signing_key_id, body, now()
+        FROM given WHERE scope IS NOT NULL ORDER BY scope
+        ON CONFLICT DO NOTHING RETURNING request_id
+    ), new AS MATERIALIZED (
+        SELECT nextval('batches_id_seq') AS id, given.* FROM given
+        WHERE scope IS NULL OR request_id IN (SELECT request_id FROM claimed) ORDER BY place
+    )
+"""
+_POSTGRESQL_PLAIN = _POSTGRESQL.format(
+    new=_NEW.format(given=_GIVEN.format(given="nextval('batches_id_seq') AS id, given", more_types="", more_names="")),
+    outcomes="SELECT place, id FROM new",
+)
+_POSTGRESQL_UNDER_KEYS = _POSTGRESQL.format(
+    new=_NEW_UNDER_KEYS.format(
+        given=_GIVEN.format(
+            given="given",
+            more_types=", %s::int[], %b::bytea[], %s::text[], %b::bytea[], %b::bytea[]",
+            more_names=", code, scope, endpoint, fingerprint, body",
+        )
+    ),
+    outcomes="SELECT place, id FROM given LEFT JOIN new USING (place)",
+)
+_COLUMNS = (
+    *("version", "request_id", "api_key_id", "product_id", "generator_id", "quantity", "signing_key_id"),
+    *("signed_at", "signature", "payload", "activation_limit", "validity", "created_at"),
+)
+_KEYED_COLUMNS = ("scope", "endpoint", "fingerprint")
 
 
-async def keep(storage: Storage, batch: NewBatch) -> int | None:
+async def keep(storage: Storage, batch: NewBatch) -> int:
     """Store a batch with its license keys, in one transaction with those of other requests, and commit.
 
     Returns:
-        Its id; None where the configuration has changed since the batch was made, and nothing is stored.
+        Its id.
 
     Raises:
+        ConfigurationChanged: since the batch was made. Nothing is stored.
+        Repeated: a twin of the request was carried out. Nothing is stored.
         KeysCollide: a license key is stored already. Nothing is stored.
         Unavailable: the database does not answer.
     """
     try:
-        return await storage.submit(record, batch, size=batch.quantity)
+        kept = await storage.submit(record, batch, size=batch.quantity)
     except IntegrityError as error:
         raise KeysCollide from error
+    match kept:
+        case NotKept.CONFIGURATION_CHANGED:
+            raise ConfigurationChanged
+        case NotKept.REPEATED:
+            raise Repeated
+    return kept
 
 
-def record(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]) -> Sequence[int | None]:
+def record(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]) -> Sequence[int | NotKept]:
     """Store batches with their license keys, in order: a bulk write, see `storage.bulk`.
 
     Returns:
-        Ids of the batches; None where the configuration has changed since the batch was made, and nothing is stored.
+        Ids of the batches, or why nothing of one is stored.
     """
     if dialect == "sqlite":
         cursor.execute("SELECT version FROM configuration_version")
         version = cursor.fetchall()[0][0]
-        return [_record_on_sqlite(cursor, batch) if batch.version == version else None for batch in batches]
-    columns = [
-        [getattr(batch, name) for batch in batches]
-        for name in (
-            *("version", "request_id", "api_key_id", "product_id", "generator_id", "quantity", "signing_key_id"),
-            *("signed_at", "signature", "payload", "activation_limit", "validity", "created_at"),
-        )
-    ]
-    columns[9] = [batch.payload.decode("ascii") for batch in batches]
-    cursor.execute(_POSTGRESQL, columns)
-    ids = dict(cursor.fetchall())
-    return [ids.get(place) for place in range(1, len(batches) + 1)]
+        return [_record_on_sqlite(cursor, batch, version) for batch in batches]
+    columns: list[list[Any]] = [[getattr(batch, name) for batch in batches] for name in _COLUMNS]
+    columns[_COLUMNS.index("payload")] = [batch.payload.decode("ascii") for batch in batches]
+    if all(batch.keyed is None for batch in batches):
+        cursor.execute(_POSTGRESQL_PLAIN, columns)
+    else:
+        columns.append([_CODE] * len(batches))
+        columns += [[getattr(batch.keyed, name, None) for batch in batches] for name in _KEYED_COLUMNS]
+        columns.append([batch.body for batch in batches])
+        cursor.execute(_POSTGRESQL_UNDER_KEYS, columns)
+    outcomes = {place: NotKept.REPEATED if found is None else found for place, found in cursor.fetchall()}
+    return [outcomes.get(place, NotKept.CONFIGURATION_CHANGED) for place in range(1, len(batches) + 1)]
 
 
-def _record_on_sqlite(cursor: DBAPICursor, batch: NewBatch) -> int:
+def _record_on_sqlite(cursor: DBAPICursor, batch: NewBatch, version: int) -> int | NotKept:
+    if batch.version != version:
+        return NotKept.CONFIGURATION_CHANGED
+    if batch.keyed is not None and not record_on_sqlite(
+        cursor, batch.keyed, _CODE, batch.signing_key_id, batch.body or b""
+    ):
+        return NotKept.REPEATED
     # As SQLAlchemy writes moments.
     now = f"{batch.created_at:%Y-%m-%d %H:%M:%S.%f}"
     cursor.execute(

@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hanaper.access.authenticate import Caller, authenticate
+from hanaper.idempotency.store import Keyed, Repeated, claim, complete
 from hanaper.protocol.codes import Code
 from hanaper.refusal import Refusal, Unavailable
 from hanaper.signing.service import SignedAnswer
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot, current_version
 from hanaper.storage.session import Session
 from hanaper.web.fields import RequestShape, validate
+from hanaper.web.idempotent import REPLAYED, keyed, replay_of
 from hanaper.web.openapi import operation
 from hanaper.web.parameters import credentials, is_json, read_parameters, user_agent
 from hanaper.web.responses import SignedResponse
@@ -44,6 +46,7 @@ class Call(Generic[Shape]):
         request_id: for the records.
         address: where the request comes from, as far as it can be believed; empty where that cannot be told.
         user_agent: what the client calls itself.
+        keyed: the request under its idempotency key; None where it has none.
     """
 
     services: Services
@@ -53,6 +56,7 @@ class Call(Generic[Shape]):
     request_id: str
     address: str = ""
     user_agent: str = ""
+    keyed: Keyed | None = None
 
     def write(
         self, work: Callable[[Session], SignedAnswer], *, again: tuple[type[Exception], ...] = ()
@@ -64,6 +68,8 @@ class Call(Generic[Shape]):
 
         Raises:
             ConfigurationChanged: since the caller was let in; nothing is stored. The endpoint begins again.
+            Repeated: a twin of the request was carried out; nothing is stored. The endpoint begins again.
+            InFlight: a twin of the request is being carried out for too long; nothing is stored.
             Refusal: what the work raised; nothing is stored.
             Unavailable: the database does not answer, or other requests were in the way at each attempt. Nothing is
                 stored by the latter.
@@ -88,11 +94,19 @@ class Call(Generic[Shape]):
     def _repeated(self, work: Callable[[Session], SignedAnswer], again: tuple[type[Exception], ...]) -> SignedAnswer:
         for attempt in range(MOST_COLLISIONS):
             try:
-                return self.services.storage.write(work)
+                return self.services.storage.write(lambda session: self._once(session, work))
             except again:
                 # Not all of them at the same moment once more.
                 sleep(random() * attempt * STEP_BACK_S)  # noqa: S311 -- nothing secret
         raise Unavailable("other requests were in the way again and again")
+
+    def _once(self, session: Session, work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
+        if self.keyed is None:
+            return work(session)
+        claim(session, self.keyed)
+        answer = work(session)
+        complete(session, self.keyed, answer)
+        return answer
 
 
 Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaitable[SignedAnswer]]
@@ -100,27 +114,39 @@ Declared = TypeVar("Declared", bound=Callable[..., Any])
 
 
 def endpoint(
-    router: APIRouter, method: Literal["GET", "POST"], name: str, *, shape: type[Shape], bad_fields: Code
+    router: APIRouter,
+    method: Literal["GET", "POST"],
+    name: str,
+    *,
+    shape: type[Shape],
+    bad_fields: Code,
+    only_reads: bool = False,
 ) -> Callable[[Declared], Declared]:
     """Declare an endpoint. Its name is its path and the ability an API key needs for it.
 
-    Order: read, authenticate, validate, handle. A handler that is a coroutine runs on the event loop and has to check
-    the snapshot's version in the transaction it commits; any other runs in a worker thread, for a caller who was looked
-    up anew.
+    Order: read, authenticate, replay what was carried out before, validate, handle. A handler that is a coroutine runs
+    on the event loop and has to check the snapshot's version in the transaction it commits; any other runs in a worker
+    thread, for a caller who was looked up anew.
 
     Args:
         shape: the request shape.
         bad_fields: the code that answers for bad fields.
+        only_reads: a POST that changes nothing, and has no use for an idempotency key.
     """
+    repeatable = method == "POST" and not only_reads
 
     def declare(handler: Declared) -> Declared:
         on_loop = inspect.iscoroutinefunction(handler)
 
         async def attempt(
-            request: Request, services: Services, snapshot: Snapshot, parameters: dict[str, object]
-        ) -> SignedAnswer:
+            request: Request, services: Services, snapshot: Snapshot, parameters: dict[str, object], *, is_new: bool
+        ) -> SignedResponse:
             sender = credentials(request, parameters, services.settings)
             caller = await authenticate(snapshot, sender, endpoint=name, pepper=services.pepper, now=services.clock())
+            asked = keyed(request, parameters, caller, name) if repeatable else None
+            replay = await replay_of(asked, services.storage, None if is_new else snapshot)
+            if replay is not None:
+                return SignedResponse(replay, REPLAYED)
             limits: dict[str, Any] = {"max_quantity": services.settings.max_quantity, "json": is_json(request)}
             fields = validate(shape, parameters, context=limits, code=bad_fields)
             call = Call(
@@ -131,9 +157,10 @@ def endpoint(
                 request.scope["state"]["request_id"],
                 "" if sender.address is None else str(sender.address),
                 user_agent(request),
+                asked,
             )
             answer: SignedAnswer = await (handler(call) if on_loop else run_in_threadpool(handler, call))
-            return answer
+            return SignedResponse(answer)
 
         async def route(request: Request) -> Response:
             services: Services = request.app.state.services
@@ -143,8 +170,8 @@ def endpoint(
             for _ in range(MOST_ATTEMPTS):
                 snapshot = await services.configuration.snapshot(anew=anew)
                 try:
-                    return SignedResponse(await attempt(request, services, snapshot, parameters))
-                except ConfigurationChanged:
+                    return await attempt(request, services, snapshot, parameters, is_new=anew)
+                except (ConfigurationChanged, Repeated):
                     anew = True
                 except Refusal:
                     # Nobody is refused for what has been mended meanwhile.

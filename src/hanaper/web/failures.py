@@ -5,9 +5,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from hanaper import log
+from hanaper.idempotency.store import InFlight
 from hanaper.protocol import codes
 from hanaper.refusal import Fault, Refusal, Unavailable
 from hanaper.signing.service import SigningService
+from hanaper.web.idempotent import in_flight
 from hanaper.web.responses import SignedResponse
 
 RETRY_AFTER_S = "5"
@@ -16,7 +18,7 @@ _OF_ROUTING = {404: codes.UNKNOWN_ENDPOINT, 405: codes.METHOD_NOT_ALLOWED}
 _logger = log.get(__name__)
 
 
-def refusal_for(error: Exception) -> Refusal:
+def refusal_for(error: Exception) -> Refusal:  # noqa: PLR0911 -- a table: one line for each kind
     """What a caller is told.
 
     Refusals speak for themselves. Everything that nobody foresaw is 1706, and the details stay in the log.
@@ -28,6 +30,8 @@ def refusal_for(error: Exception) -> Refusal:
             return Refusal(_OF_ROUTING[error.status_code], headers=dict(error.headers or {}))
         case ClientDisconnect():
             return Refusal(codes.UNREADABLE_BODY)  # Nobody is there to read it; the access log is.
+        case InFlight():
+            return in_flight()
         case Unavailable():
             _logger.error("unavailable", reason=str(error))
             return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_S})

@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from hanaper.idempotency.store import Replay
 from hanaper.signing.service import SignedAnswer
 
 
@@ -14,7 +15,7 @@ class SignedResponse(Response):
 
     media_type = "application/json"
 
-    def __init__(self, answer: SignedAnswer, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, answer: SignedAnswer | Replay, headers: dict[str, str] | None = None) -> None:
         # Without the base class's own, which would build the same header lines by a longer way.
         self.status_code = answer.http_status
         self.background = None
