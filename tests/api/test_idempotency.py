@@ -38,7 +38,7 @@ def test_another_request_under_the_same_key_is_refused(api: Api, services: Servi
     assert counts(services.storage).license_keys == 3
 
 
-@pytest.mark.parametrize("key", ["x" * 256, "a b", "\"", ""])
+@pytest.mark.parametrize("key", ["x" * 256, "a b", '""', ""])
 def test_what_is_no_key_is_refused(api: Api, services: Services, key: str) -> None:
     answer = ask(api, key)
     assert (answer.code, answer.status) == (901, 200)
