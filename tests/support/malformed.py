@@ -1,6 +1,7 @@
 """Malformed and odd requests, each with the code it is answered by (reliability.md 2.2).
 
-`@KEY@` in a body, a path or a header stands for a good API key.
+`@KEY@` in a body, a path or a header stands for a good API key, `@NEW@` for an idempotency key that is used nowhere
+else: 32 hexadecimal digits.
 """
 
 import gzip
@@ -30,6 +31,9 @@ class Row:
         name: says what is odd about it.
         code: the verdict.
         headers: all of them, save Host and Content-Length.
+        status: of the answer; None for the one that the code has.
+        before: what was sent and carried out before it.
+        replayed: whether the answer is that of `before`, byte for byte.
     """
 
     family: int
@@ -39,6 +43,9 @@ class Row:
     headers: tuple[tuple[str, bytes], ...]
     path: str = GENERATE
     method: str = "POST"
+    status: int | None = None
+    before: "Row | None" = None
+    replayed: bool = False
 
 
 def text(value: str) -> str:
@@ -534,7 +541,6 @@ def odd_headers() -> Iterator[Row]:
         ("Accept-Language", b"\xff"),
         ("Cookie", b"session=" + b"x" * 4000),
         ("Cookie", b"\xff\xfe"),
-        ("Idempotency-Key", b"\xff" * 300),
         ("If-Match", b"*"),
         ("If-None-Match", b"*"),
         ("If-Modified-Since", b"never"),
@@ -660,10 +666,120 @@ def compressions() -> Iterator[Row]:
     yield get(20, 820, GENERATORS, "for comparison")
 
 
+def keys_in_headers() -> Iterator[Row]:
+    """Structured-field syntax is understood as far as the quotes; the rest of a key means nothing to us."""
+    long = b"@NEW@" + b"x" * 223
+    for value, code in {
+        b"@NEW@": 815, b'"@NEW@"': 815, b"  @NEW@\t ": 815, b'\t"@NEW@" ': 815, long: 815, b'"%b"' % long: 815,
+        b"!#$%&'*+-.^_`|~()<>@,;:\\/[]?={}@NEW@": 815, b"@NEW@;p=1": 815, b'"@NEW@";p=1': 815, b":@NEW@:": 815,
+        b"?1@NEW@": 815, b"@NEW@,x": 815, b'"@NEW@': 815, b'@NEW@"': 815, b'""@NEW@""': 815, b'"@NEW@\\"x"': 815,
+        b"": 901, b"   ": 901, b'""': 901, b'" "': 901, b"\t": 901, b"@NEW@ x": 901, b'"@NEW@ x"': 901,
+        b'" @NEW@"': 901, b'"@NEW@ "': 901, b"@NEW@, x": 901, b'"@NEW@"; p=1': 901, b"@NEW@\tx": 901,
+        long + b"x": 901, b'"%bx"' % long: 901, b"x" * 8000: 901, b"\xff" * 300: 901, b"\xff": 901,
+        "@NEW@é".encode(): 901, "@NEW@é".encode("latin-1"): 901, b"@NEW@\xa0": 901, b"\xa0@NEW@": 901,
+        b"@NEW@\x85": 901, "\ufeff@NEW@".encode(): 901, "@NEW@\u200b".encode(): 901, "日本".encode(): 901,
+    }.items():  # fmt: skip
+        yield headed(21, code, BEARER, ("Idempotency-Key", value))
+    for name in ("idempotency-key", "IDEMPOTENCY-KEY"):
+        yield headed(21, 901, BEARER, (name, b"a b"))
+    for other in ("Idempotency_Key", "X-Idempotency-Key", "Idempotency-Keys"):
+        yield headed(21, 815, BEARER, (other, b"a b"))
+    for second in (b"@NEW@", b"x@NEW@", b""):
+        yield headed(21, 901, BEARER, ("Idempotency-Key", b"@NEW@"), ("idempotency-key", second))
+
+
+def keys_in_bodies() -> Iterator[Row]:
+    good = "generator_id=1&quantity=1"
+    for value, code in {
+        "@NEW@": 815, "%22@NEW@%22": 815, "+@NEW@%0D%0A": 815, "": 815, "+": 815, "@NEW@" + "x" * 223: 815,
+        "@NEW@" + "x" * 224: 901, "x" * 60_000: 901, "a+b": 901, "%22%22": 901, "%22+%22": 901, "%C3%A9": 901,
+        "@NEW@%C2%A0": 901, "@NEW@%00": 901, "%00": 901, "@NEW@%0Ax": 901, "%F0%9F%98%80": 901, "%EF%BC%91": 901,
+        "%FF": 1703,
+    }.items():  # fmt: skip
+        yield form(21, code, f"{good}&idempotency_key={value}")
+    for literal, code in {
+        '"@NEW@"': 815, '" @NEW@\\n"': 815, '"\\"@NEW@\\""': 815, "null": 815, '""': 815, "17021702": 815,
+        "-17021702": 815, "true": 901, "1.5": 901, "[]": 901, '["@NEW@"]': 901, "{}": 901, '"\\ud800"': 901,
+        '"\\u0000"': 901, '"a b"': 901, "1" + "0" * 300: 901,
+    }.items():  # fmt: skip
+        yield json_field(21, code, "idempotency_key", literal)
+    yield multipart(21, 815, good_parts(), part("idempotency_key", "@NEW@"), name="key")
+    yield multipart(21, 901, good_parts(), part("idempotency_key", "a b"), name="key with a blank")
+    for name in ("idempotencyKey", "Idempotency-Key", "idempotency-key", "IDEMPOTENCY_KEY"):
+        yield field(21, 815, name, "a b")
+    for header, value, code in (
+        (b"@NEW@", "a+b", 815), (b"@NEW@", "x@NEW@", 815), (b"a b", "@NEW@", 901), (b"", "@NEW@", 901)
+    ):  # fmt: skip
+        yield headed(21, code, BEARER, ("Idempotency-Key", header), body=f"{good}&idempotency_key={value}".encode())
+    # What changes nothing has no use for a key.
+    bad = ("Idempotency-Key", b"a b")
+    headers = (("Content-Type", FORM.encode()), BEARER, bad)
+    yield Row(21, "get", 820, b"", (BEARER, bad), GENERATORS, "GET")
+    for name in ("verify", "get-license-key-details"):
+        yield Row(21, name, 210, b"license_key=none&idempotency_key=a+b", headers, f"/api/v1/{name}")
+
+
+FIRST = b"generator_id=1&quantity=1&note=%C3%A9"
+UNDER_A_KEY = ("Idempotency-Key", b"@NEW@")
+
+
+def again(
+    code: int, body: bytes | str, *headers: tuple[str, bytes], kind: str = FORM, path: str = GENERATE, name: str = ""
+) -> Row:
+    """The second request under a key. 815: it is the first one again; 901: it is another one."""
+    first = (("Content-Type", FORM.encode()), BEARER, UNDER_A_KEY)
+    raw = body.encode() if isinstance(body, str) else body
+    shown = name or f"{kind} {text(raw.decode('latin-1'))}"
+    return Row(
+        22, f"{shown} {path}", code, raw, (("Content-Type", kind.encode()), *(headers or (BEARER, UNDER_A_KEY))), path,
+        status=409 if code == 901 else None, replayed=code == 815,
+        before=Row(22, "first", 815, FIRST, first),
+    )  # fmt: skip
+
+
+def repetitions() -> Iterator[Row]:
+    good = FIRST.decode()
+    for body, code in {
+        good: 815, "note=%C3%A9&quantity=1&generator_id=1": 815, "quantity=%31&note=%c3%a9&generator_id=1": 815,
+        "generator_id=1&quantity=1&note=é": 815, "generator_id=+1&quantity=1+&note=+%C3%A9%0D%0A": 815,
+        f"&&{good}&": 815, f"{good}&empty=&blank=+": 815, f"{good}&idempotencyKey=other": 815,
+        f"quantity=9&{good}": 815, f"{good}&api_key=@KEY@&idempotency_key=other": 815,
+        "%67enerator_id=1&quantity=1&note=%C3%A9": 815,
+        "generator_id=1&quantity=2&note=%C3%A9": 901, "generator_id=1&quantity=1&note=%C3%A8": 901,
+        "generator_id=1&quantity=1": 901, f"{good}&more=1": 901, f"{good}&quantity=2": 901,
+        "generator_id=01&quantity=1&note=%C3%A9": 901, "generator_id=1&count=1&note=%C3%A9": 901,
+        "generator_uuid=1&quantity=1&note=%C3%A9": 901, "generator_id=1&quantity=1&note=e%CC%81": 901,
+        "generator_id=1&quantity=1&note=%C3%A9%C2%A0": 901, "generator_id=1&quantity=1&note=%C3%89": 901,
+        "generator_id=1&quantity=1&Note=%C3%A9": 901, "generator_id=1&quantity=1&note=%C3%A9%00": 901,
+        # They would be refused, if it were for them alone.
+        "generator_id=1&quantity=abc&note=%C3%A9": 901, "generator_id=999999&quantity=1&note=%C3%A9": 901, "": 901,
+    }.items():  # fmt: skip
+        yield again(code, body)
+    for body, code in {
+        '{"generator_id":1,"quantity":1,"note":"é"}': 815, '{"note":"\\u00e9","quantity":"1","generator_id":"1"}': 815,
+        ' {\n "quantity" : 1 ,\t"generator_id":" 1 ", "note":"é","x":null,"y":""}\r\n': 815,
+        '{"generator_id":1,"quantity":2,"quantity":1,"note":"é"}': 815,
+        '{"generator_id":1,"quantity":2,"note":"é"}': 901, '{"generator_id":1,"quantity":1.0,"note":"é"}': 901,
+        '{"generator_id":1,"quantity":true,"note":"é"}': 901, '{"generator_id":1,"quantity":1,"note":["é"]}': 901,
+    }.items():  # fmt: skip
+        yield again(code, body, kind=JSON)
+    parts = good_parts() + part("note", "é") + b"--X--\r\n"
+    yield again(815, parts, kind=MULTIPART, name="multipart")
+    yield again(901, parts.replace("é".encode(), b"e"), kind=MULTIPART, name="multipart, one letter")
+    yield again(815, good, kind=f"{FORM}; charset=utf-8")
+    yield again(815, good, path="/v1/generate")
+    yield again(815, good, path=f"{GENERATE}?quantity=2&more=1")
+    yield again(815, good, ("X-API-Key", b"@KEY@"), UNDER_A_KEY, name="API key in another header")
+    yield again(815, good, BEARER, ("Idempotency-Key", b'"@NEW@"'), name="key in quotes")
+    yield again(815, good, BEARER, UNDER_A_KEY, ("User-Agent", b"another"), name="another client")
+    yield again(815, f"{good}&idempotency_key=@NEW@", BEARER, name="key in the body")
+    yield again(901, "generator_id=1&quantity=2&idempotency_key=@NEW@", BEARER, name="key in the body, another request")
+
+
 FAMILIES = (
     integers, ranges, controls, broken_text, over_long, duplicates, content_types, forms, multiparts,
     multipart_values, jsons,
-    odd_headers, api_keys, sql, templates, compressions,
+    odd_headers, api_keys, sql, templates, compressions, keys_in_headers, keys_in_bodies, repetitions,
 )  # fmt: skip
 
 

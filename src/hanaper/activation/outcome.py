@@ -8,10 +8,14 @@ from hanaper.activation.mirror import Mirrored, mirrored, wants_mirror
 from hanaper.licenses import rules
 from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.licenses.schemas import LicenseRequest
+from hanaper.protocol import codes
 from hanaper.protocol.codes import Code
 from hanaper.protocol.payload import Payload
 from hanaper.signing.service import SignedAnswer
-from hanaper.web.endpoint import Call
+from hanaper.web.endpoint import Call, NothingDone
+
+CARRIED_OUT = (codes.LICENSE_ACTIVATED, codes.LICENSE_DEACTIVATED)
+"""After any other outcome everything is as it was."""
 
 Named = TypeVar("Named", bound=LicenseRequest)
 
@@ -68,3 +72,14 @@ def answer(call: Call[Named], outcome: Outcome) -> SignedAnswer:
             payload=outcome.content,
         ),
     )
+
+
+def concluded(outcome: Outcome, signed: SignedAnswer) -> SignedAnswer:
+    """The answer, at the end of the transaction it came about in.
+
+    Raises:
+        NothingDone: there is nothing to be committed.
+    """
+    if outcome.code not in CARRIED_OUT:
+        raise NothingDone(signed)
+    return signed

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from hanaper.activation.activate import Place, activate
 from hanaper.activation.deactivate import deactivate
 from hanaper.activation.details import details
-from hanaper.activation.outcome import answer
+from hanaper.activation.outcome import answer, concluded
 from hanaper.activation.verify import verify
 from hanaper.licenses.schemas import ActivateRequest, LicenseRequest
 from hanaper.protocol import codes
@@ -48,7 +48,7 @@ def activate_license_key(call: Call[ActivateRequest]) -> SignedAnswer:
             expiry=call.services.settings.expiry,
             now=call.services.clock(),
         )
-        return answer(call, outcome)
+        return concluded(outcome, answer(call, outcome))
 
     return call.write(work)
 
@@ -60,7 +60,8 @@ def deactivate_license_key(call: Call[LicenseRequest]) -> SignedAnswer:
 
     def work(session: Session) -> SignedAnswer:
         now = call.services.clock()
-        return answer(call, deactivate(session, fields.license_key, fields.identifier, caller=call.caller, now=now))
+        outcome = deactivate(session, fields.license_key, fields.identifier, caller=call.caller, now=now)
+        return concluded(outcome, answer(call, outcome))
 
     return call.write(work)
 

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from hanaper.activation.activate import Place
+from hanaper.activation.outcome import concluded
 from hanaper.assignment.assign import Owner, assign, assign_and_activate
 from hanaper.assignment.random_assign import Contended, Wish, random_assign
 from hanaper.assignment.schemas import (
@@ -57,7 +58,8 @@ def assign_and_activate_license_key(call: Call[AssignAndActivateRequest]) -> Sig
         outcome = assign_and_activate(
             session, fields.license_key, owner, place, caller=call.caller, now=services.clock()
         )
-        return services.signing.answer(outcome.code, outcome.content, product_key_id=outcome.product_key_id)
+        signed = services.signing.answer(outcome.code, outcome.content, product_key_id=outcome.product_key_id)
+        return concluded(outcome, signed)
 
     return call.write(work)
 

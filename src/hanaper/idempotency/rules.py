@@ -32,9 +32,10 @@ def fingerprint_of(parameters: Mapping[str, object]) -> bytes:
 
     A JSON number equals the same digits in a form.
     """
-    compared = {name: _as_text(value) for name, value in parameters.items() if name not in NOT_COMPARED}
+    compared = {name: as_text(value) for name, value in parameters.items() if name not in NOT_COMPARED}
     return hashlib.sha256(json.dumps(compared, sort_keys=True, separators=(",", ":")).encode("ascii")).digest()
 
 
-def _as_text(value: object) -> object:
+def as_text(value: object) -> object:
+    """A JSON number as its digits; anything else as it is."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

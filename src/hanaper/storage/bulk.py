@@ -14,6 +14,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hanaper.refusal import Unavailable
 
+HELD_UP = frozenset({"55P03", "40P01"})
+"""A lock did not become free in time, or two waited for each other: PostgreSQL's word that nothing was stored."""
+SHORT_LOCK_WAIT = "250ms"
+MOST_HELD_UP = 3
+"""Items that wait in vain, one after the other; after these it is no matter of single items."""
+
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -46,9 +52,21 @@ def run_bulk(
     try:
         return [(outcome, None) for outcome in _transact(engine, bulk, items)]
     except BaseException as error:  # noqa: BLE001 -- handed over to the callers, who raise it
-        if len(items) == 1 or not _is_one_items_fault(error):
+        if len(items) == 1 or not (_was_held_up(error) or _is_one_items_fault(error)):
             return [(None, error)] * len(items)
-    return [outcome for item in items for outcome in run_bulk(engine, bulk, [item])]
+        # They have waited once: the one that somebody holds up must not keep the others waiting as long again.
+        hurried = _was_held_up(error)
+    outcomes: list[tuple[Outcome | None, BaseException | None]] = []
+    held_up = 0
+    for item in items:
+        try:
+            outcomes.append((_transact(engine, bulk, [item], hurried=hurried)[0], None))
+        except BaseException as error:  # noqa: BLE001 -- as above
+            held_up += hurried and _was_held_up(error)
+            if held_up == MOST_HELD_UP:
+                return outcomes + [(None, error)] * (len(items) - len(outcomes))
+            outcomes.append((None, error))
+    return outcomes
 
 
 def read_bulk(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) -> Sequence[Outcome]:
@@ -76,8 +94,18 @@ def _is_one_items_fault(error: BaseException) -> bool:
     return not isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | Unavailable)
 
 
-def _transact(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) -> Sequence[Outcome]:
+def _was_held_up(error: BaseException) -> bool:
+    """Whether one of the items met another transaction that did not end. Nobody knows which one."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in HELD_UP
+
+
+def _transact(
+    engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item], *, hurried: bool = False
+) -> Sequence[Outcome]:
     """One transaction.
+
+    Args:
+        hurried: wait for locks of PostgreSQL's rows for a moment only.
 
     Raises:
         DBAPIError: what the driver raised, as SQLAlchemy would have called it.
@@ -88,6 +116,12 @@ def _transact(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) 
             cursor.execute("BEGIN IMMEDIATE")
             outcomes = bulk(cursor, "sqlite", items)
             cursor.execute("COMMIT")
+            return outcomes
+        if hurried:
+            cursor = connection.cursor()
+            cursor.execute(f"SET LOCAL lock_timeout = '{SHORT_LOCK_WAIT}'")
+            outcomes = bulk(cursor, "postgresql", items)
+            connection.commit()
             return outcomes
         with _autocommit(connection):
             return bulk(connection.cursor(), "postgresql", items)

@@ -34,6 +34,18 @@ STEP_BACK_S = 0.01
 Shape = TypeVar("Shape", bound=RequestShape)
 
 
+class NothingDone(Exception):
+    """What was asked changed nothing: the transaction is rolled back, leaves no record, and the answer goes out.
+
+    Attributes:
+        answer: what is told.
+    """
+
+    def __init__(self, answer: SignedAnswer) -> None:
+        super().__init__(answer.code)
+        self.answer = answer
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Shape]):
     """One authenticated and validated request.
@@ -64,6 +76,7 @@ class Call(Generic[Shape]):
         """Do what is asked, and sign the answer, in one transaction (decision 0010).
 
         Args:
+            work: what it returns is answered, and recorded under the idempotency key. It may raise `NothingDone`.
             again: what the work raises where another request was in its way: it is rolled back and done again.
 
         Raises:
@@ -95,6 +108,8 @@ class Call(Generic[Shape]):
         for attempt in range(MOST_COLLISIONS):
             try:
                 return self.services.storage.write(lambda session: self._once(session, work))
+            except NothingDone as nothing:
+                return nothing.answer
             except again:
                 # Not all of them at the same moment once more.
                 sleep(random() * attempt * STEP_BACK_S)  # noqa: S311 -- nothing secret

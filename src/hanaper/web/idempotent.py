@@ -33,7 +33,8 @@ def keyed(request: Request, parameters: Parameters, caller: Caller, endpoint: st
     lines = header_lines(request, b"idempotency-key")
     if len(lines) > 1:
         raise _refusal(_TWO_KEYS)
-    given = lines[0].decode("latin-1").strip() if lines else parameters.get(FIELD)
+    # Blanks as HTTP has them: to Python some bytes beyond ASCII are blanks, too.
+    given = lines[0].decode("latin-1").strip(" \t") if lines else rules.as_text(parameters.get(FIELD))
     if given is None or caller.api_key_id is None:
         return None
     key = rules.key_of(given) if isinstance(given, str) else None
