@@ -11,6 +11,7 @@ from hanaper.licenses.routes import router as licenses
 from hanaper.products.metadata_routes import router as product_metadata
 from hanaper.products.routes import router as products
 from hanaper.registration.routes import router as registration
+from hanaper.web import health
 from hanaper.web.direct import Routes
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -38,3 +39,9 @@ def direct_routes() -> Routes:
         if isinstance(route, APIRoute)
         for method in route.methods or ()
     }
+
+
+def endpoint_names() -> dict[str, str]:
+    """Names of all endpoints, and of the two for health, by path."""
+    named = {path: path.rpartition("/")[2] for _, path in direct_routes()}
+    return named | {route.path: route.path[1:] for route in health.router.routes if isinstance(route, APIRoute)}

@@ -13,6 +13,7 @@ from hanaper.idempotency.purge import Purger
 from hanaper.issuing import custom, rules
 from hanaper.issuing import store as generators
 from hanaper.keystore.keys import Keystore
+from hanaper.metrics.meter import OFF, Meter
 from hanaper.outbound.background import Background
 from hanaper.outbound.deliver import Deliverer
 from hanaper.settings import Settings
@@ -30,14 +31,19 @@ YOUNG_OBJECTS = 20_000
 _logger = log.get(__name__)
 
 
-def open_services(settings: Settings, time: clock.Clock = clock.utc_now) -> Services:
+def open_services(settings: Settings, time: clock.Clock = clock.utc_now, meter: Meter = OFF) -> Services:
     """Open and check everything the server needs.
+
+    Args:
+        settings: of the installation.
+        time: the time of day.
+        meter: is told what happens.
 
     Raises:
         Misconfigured: the schema is not current, or a key is wrong, missing or damaged.
         Unavailable: the database does not answer.
     """
-    storage = Storage.open(settings)
+    storage = Storage.open(settings, meter)
     try:
         require_current(storage)
         keystore = Keystore.from_settings(settings)
@@ -47,7 +53,8 @@ def open_services(settings: Settings, time: clock.Clock = clock.utc_now) -> Serv
         storage.close()
         raise
     configuration = Configuration(storage)
-    return Services(settings, time, storage, configuration, keystore, SigningService(keyring, time), pepper)
+    signing = SigningService(keyring, time, meter)
+    return Services(settings, time, storage, configuration, keystore, signing, pepper, meter)
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -56,7 +63,8 @@ def create_app(services: Services) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        delivery = Background(Deliverer(services.storage, services.clock, private_networks=private_networks))
+        deliverer = Deliverer(services.storage, services.clock, private_networks=private_networks, meter=services.meter)
+        delivery = Background(deliverer)
         purger = Purger(services.storage)
         delivery.start()
         purger.start()
@@ -83,7 +91,7 @@ def create_app(services: Services) -> ASGIApp:
     for kind in (HTTPException, Exception):
         app.add_exception_handler(kind, lambda _, error: failure_response(error, services.signing))
     _warn_of_missing_functions(services.storage)
-    return Edge(Direct(app, api.direct_routes()), services.signing)
+    return Edge(Direct(app, api.direct_routes()), services.signing, api.endpoint_names(), services.meter)
 
 
 def settle() -> None:
@@ -98,7 +106,12 @@ def from_environment() -> ASGIApp:
     """For the worker processes of `hanaper serve` and for other ASGI servers: settings from the environment."""
     settings = Settings()
     log.configure(settings.log_level, settings.log_format)
-    app = create_app(open_services(settings))
+    meter = OFF
+    if settings.metrics is not None:
+        from hanaper.metrics import expose  # noqa: PLC0415 -- a server without metrics does without their library
+
+        meter = expose.joined()
+    app = create_app(open_services(settings, meter=meter))
     settle()
     return app
 

@@ -5,12 +5,14 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ExpiryRule: TypeAlias = Literal["product", "always", "never"]
 MirrorRule: TypeAlias = Literal["known-clients", "always", "never"]
 
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]/@]+)):(?P<port>[0-9]{1,5})")
+_LARGEST_PORT = 65_535
 QUANTITY_CEILING = 100_000
 MINIMUM_KEY_BITS = 2048
 
@@ -75,6 +77,10 @@ class Settings(BaseSettings):
         description="Addresses or networks of reverse proxies, comma separated. Only their `X-Forwarded-For` is read.",
     )
     openapi: bool = Field(default=False, description="Serve `/openapi.json`, the description of the API, unsigned.")
+    metrics_address: str = Field(
+        default="",
+        description="`host:port` of `/metrics`, for Prometheus; never the port of the API. Empty: nothing is measured.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severity that is logged."
     )
@@ -105,6 +111,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"{network} trusts every sender; name the addresses of your proxies")
         return value
 
+    @field_validator("metrics_address")
+    @classmethod
+    def _own_address(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            return value
+        found = _HOST_AND_PORT.fullmatch(value)
+        if found is None or int(found["port"]) > _LARGEST_PORT:
+            raise ValueError("it is not host:port; an IPv6 address stands in brackets, as in [::1]:9464")
+        # On any address: what is open to clients on one of them is easily opened on the others.
+        if int(found["port"]) and int(found["port"]) == info.data.get("port"):
+            raise ValueError("the API is served on this port, metrics are not for its clients; choose another")
+        return value
+
     @model_validator(mode="after")
     def _absolute(self) -> Self:
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().absolute())
@@ -121,6 +140,17 @@ class Settings(BaseSettings):
         if self.key_encryption_key_file is not None:
             return self.key_encryption_key_file.expanduser().absolute()
         return self.data_dir / "key-encryption-key"
+
+    @property
+    def metrics(self) -> tuple[str, int] | None:
+        """Host and port of the metrics; None where nothing is measured."""
+        found = _HOST_AND_PORT.fullmatch(self.metrics_address)
+        return None if found is None else (found["six"] or found["host"], int(found["port"]))
+
+
+def http_url(host: str, port: int) -> str:
+    """The URL of an address and a port."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def describe(error: ValidationError) -> str:

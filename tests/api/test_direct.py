@@ -23,6 +23,7 @@ from tests.support.world import World, counts
 from hanaper import api as endpoints
 from hanaper.access import abilities
 from hanaper.app import create_app, open_services
+from hanaper.metrics.meter import OFF
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
 from hanaper.settings import Settings
@@ -188,7 +189,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
     assert isinstance(inner, Direct)
     framework = inner._app  # noqa: SLF001 -- as above
     # As it was before there was a short way: inside of the framework's own error middleware.
-    framework.add_middleware(Edge, signing=others.signing)
+    framework.add_middleware(Edge, signing=others.signing, endpoints={}, meter=OFF)
     with serving(direct) as one, serving(framework) as other:
         yield Both(one, other, services)
 

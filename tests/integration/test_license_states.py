@@ -312,7 +312,9 @@ class Lives(RuleBasedStateMachine):
         wish = Wish(product, quantity, generate)
         refused, rows = None, []
         try:
-            rows = self.write(lambda session: random_assign(session, wish, Owner(*owner), caller=caller, now=self.now))
+            rows = self.write(
+                lambda session: random_assign(session, wish, Owner(*owner), caller=caller, now=self.now).rows
+            )
         except Refusal as refusal:
             refused = refusal
         self.met.add(("random assign", 803 if refused is None else refused.code.number))

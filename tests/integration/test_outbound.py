@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -261,7 +262,7 @@ def background(services: Services, clock: SetClock) -> Iterator[Callable[..., Ba
     others = set(threading.enumerate())
     made = []
 
-    def make(**options: float) -> Background:
+    def make(**options: Any) -> Background:
         deliverer = Deliverer(services.storage, clock, private_networks=True, **options)
         made.append(Background(deliverer, look_every_s=0.01))
         made[-1].start()

@@ -27,7 +27,7 @@ def pool(services: Services) -> None:
 
 def draw(session: Session, quantity: int) -> list[str]:
     wish = Wish(product=1, quantity=quantity)
-    return [row.license_key for row in random_assign(session, wish, Owner("A"), caller=OPERATOR, now=utc_now())]
+    return [row.license_key for row in random_assign(session, wish, Owner("A"), caller=OPERATOR, now=utc_now()).rows]
 
 
 def owners(services: Services) -> list[str | None]:

@@ -46,11 +46,21 @@ class Wish:
     generator: int | str | None = None
 
 
-def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller, now: datetime) -> Sequence[LicenseKey]:
-    """Assign license keys, as many as are wanted or none.
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """What somebody got.
 
-    Returns:
-        Their rows, in order of id.
+    Attributes:
+        rows: in order of id.
+        generated: how many of them there had not been before.
+    """
+
+    rows: Sequence[LicenseKey]
+    generated: int
+
+
+def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller, now: datetime) -> Assigned:
+    """Assign license keys, as many as are wanted or none.
 
     Raises:
         Refusal: 805 no such product, 806 no such generator, 802 with `available_quantity`, 902 no new ones to be had.
@@ -81,7 +91,7 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
             raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
     if store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now) != len(ids):
         raise store.KeysCollide  # Somebody had one of them after all: never hand out what is another's.
-    return store.rows(session, ids)
+    return Assigned(store.rows(session, ids), missing)
 
 
 def _first_active(session: Session, product_id: int) -> Generator:

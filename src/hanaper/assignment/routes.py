@@ -76,12 +76,18 @@ def random_assign_license_keys(call: Call[RandomAssignRequest]) -> SignedAnswer:
     fields, services = call.fields, call.services
     owner = Owner(fields.owner_name, fields.owner_email)
     wish = Wish(fields.product_id, fields.quantity, fields.generate == 1, fields.generator_id)
+    generated = 0
 
     def work(session: Session) -> SignedAnswer:
-        rows = random_assign(session, wish, owner, caller=call.caller, now=services.clock())
-        return services.signing.answer(codes.LICENSE_KEYS_ASSIGNED, {"license_keys": [_row(row) for row in rows]})
+        nonlocal generated
+        assigned = random_assign(session, wish, owner, caller=call.caller, now=services.clock())
+        generated = assigned.generated
+        rows: list[JsonValue] = [_row(row) for row in assigned.rows]
+        return services.signing.answer(codes.LICENSE_KEYS_ASSIGNED, {"license_keys": rows})
 
-    return call.write(work, again=(store.KeysCollide, Contended))
+    answer = call.write(work, again=(store.KeysCollide, Contended))
+    services.meter.generated(generated)
+    return answer
 
 
 @endpoint(

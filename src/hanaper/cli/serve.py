@@ -4,7 +4,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Annotated
 
@@ -16,8 +17,9 @@ from hanaper import log
 from hanaper.access import store as access
 from hanaper.app import create_app, open_services, settle
 from hanaper.cli.options import DataDir, load_settings
+from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Misconfigured, Unavailable
-from hanaper.settings import Settings
+from hanaper.settings import Settings, http_url
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 
@@ -46,13 +48,31 @@ def serve(
 
         with Storage.open(settings) as storage:
             migrate.upgrade(storage)
-    services = open_services(settings)
-    _warn_of_demo(services)
-    listener = _listen(settings)
-    run = _one_process(services, listener) if settings.workers == 1 else _several_processes(services, listener)
-    _logger.info("serving", url=_url(listener), workers=settings.workers, database=services.storage.database.shown)
-    run()
+    with _measuring(settings) as meter:
+        services = open_services(settings, meter=meter)
+        _warn_of_demo(services)
+        listener = _listen(settings)
+        run = _one_process(services, listener) if settings.workers == 1 else _several_processes(services, listener)
+        _logger.info("serving", url=_url(listener), workers=settings.workers, database=services.storage.database.shown)
+        run()
     _logger.info("stopped")
+
+
+@contextmanager
+def _measuring(settings: Settings) -> Iterator[Meter]:
+    """Metrics where they are wanted. Gives the meter of this process; workers have meters of their own."""
+    if settings.metrics is None:
+        yield OFF
+        return
+    from hanaper.metrics import expose  # noqa: PLC0415 -- a server without metrics does without their library
+
+    host, port = settings.metrics
+    if settings.workers == 1:
+        with expose.metrics_of_one(host, port) as meter:
+            yield meter
+    else:
+        with expose.metrics_of_several(host, port):
+            yield OFF
 
 
 def _one_process(services: Services, listener: socket.socket) -> Callable[[], None]:
@@ -127,7 +147,7 @@ def _listen(settings: Settings) -> socket.socket:
 
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return http_url(host, port)
 
 
 def _warn_of_demo(services: Services) -> None:

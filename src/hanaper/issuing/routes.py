@@ -25,7 +25,9 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     services = call.services
     if order.quantity > LARGEST_AT_ONCE:
         large_orders = LargeOrders(services.storage, services.signing, services.clock, services.large_orders)
-        return await large_orders.issue(order, call.caller, call.request_id, call.snapshot, call.keyed)
+        answer = await large_orders.issue(order, call.caller, call.request_id, call.snapshot, call.keyed)
+        services.meter.batch(order.quantity)
+        return answer
     issued = await generate(
         order,
         call.caller,
@@ -36,6 +38,7 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
         clock=services.clock,
         keyed=call.keyed,
     )
+    services.meter.batch(order.quantity)
     return issued.answer
 
 

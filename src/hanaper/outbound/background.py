@@ -52,6 +52,7 @@ class Background:
 
     def _look(self) -> None:
         self._deliverer.deliver_due()
+        self._deliverer.tell_waiting()
         if time.monotonic() >= self._purge_at:
             self._deliverer.purge()
             self._purge_at = time.monotonic() + PURGE_EVERY_S

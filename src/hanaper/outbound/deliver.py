@@ -10,6 +10,7 @@ from threading import Event, Lock, Thread
 
 from hanaper import log
 from hanaper.clock import Clock
+from hanaper.metrics.meter import OFF, CallOutcome, Meter
 from hanaper.outbound import store
 from hanaper.outbound.send import LONGEST_S, Outcome, post
 from hanaper.storage.transactions import Storage
@@ -42,18 +43,26 @@ class Deliverer:
     """Makes the calls of one process."""
 
     def __init__(
-        self, storage: Storage, clock: Clock, *, private_networks: bool = False, longest_s: float = LONGEST_S
+        self,
+        storage: Storage,
+        clock: Clock,
+        *,
+        private_networks: bool = False,
+        longest_s: float = LONGEST_S,
+        meter: Meter = OFF,
     ) -> None:
         """Do nothing yet.
 
         Args:
             private_networks: whether addresses that are not public may be called.
             longest_s: seconds for one call; less than the lease.
+            meter: is told what became of calls, and how many wait.
         """
         self._storage = storage
         self._clock = clock
         self._private_networks = private_networks
         self._longest_s = longest_s
+        self._meter = meter
         self._stopping = Event()
         self._abandoned = Event()
 
@@ -95,6 +104,15 @@ class Deliverer:
         """Leave those that are being made: their outcome is not recorded, the database may be closed."""
         self._abandoned.set()
 
+    def tell_waiting(self) -> None:
+        """Tell the meter how many calls wait.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        if self._meter.on:
+            self._meter.calls_waiting(self._storage.read(store.waiting))
+
     def purge(self) -> int:
         """Delete calls that ended long ago; how many.
 
@@ -119,9 +137,13 @@ class Deliverer:
         if call is None or self._abandoned.is_set():
             return None
         outcome = post(call.url, call.body, private_networks=self._private_networks, longest_s=self._longest_s)
-        return None if self._abandoned.is_set() else self._record(call, outcome)
+        if self._abandoned.is_set():
+            return None
+        what = self._record(call, outcome)
+        self._meter.call(what)
+        return what
 
-    def _record(self, call: store.Claimed, outcome: Outcome) -> str:
+    def _record(self, call: store.Claimed, outcome: Outcome) -> CallOutcome:
         now = self._clock()
         if outcome.delivered:
             self._storage.write(lambda session: store.record_done(session, call, outcome.text, now=now))

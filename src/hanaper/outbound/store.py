@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from hanaper.outbound.models import OutgoingCall
@@ -50,6 +50,11 @@ def due(session: Session, now: datetime, most: int) -> int:
     """How many calls are due, counted up to `most`."""
     waiting = select(OutgoingCall.id).where(OutgoingCall.state == WAITING, OutgoingCall.due_at <= now).limit(most)
     return len(session.scalars(waiting).all())
+
+
+def waiting(session: Session) -> int:
+    """How many calls are neither made nor given up."""
+    return session.scalars(select(func.count()).where(OutgoingCall.state == WAITING)).one()
 
 
 def claim(session: Session, now: datetime, lease: timedelta) -> Claimed | None:

@@ -36,7 +36,9 @@ def create_license_keys(call: Call[RegisterRequest]) -> SignedAnswer:
         fields = validate(CreateRequest, given, context={}, code=codes.INCORRECT_DATA_LICENSE_CREATE)
         return call.write(lambda session: _register(session, call, fields), again=COLLISIONS)
     wanted = _elements(call)
-    return call.write(lambda session: _generate(session, call, wanted), again=COLLISIONS)
+    answer = call.write(lambda session: _generate(session, call, wanted), again=COLLISIONS)
+    call.services.meter.generated(len(wanted))
+    return answer
 
 
 def _register(session: Session, call: Call[RegisterRequest], fields: CreateRequest) -> SignedAnswer:

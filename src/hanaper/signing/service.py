@@ -3,17 +3,20 @@
 import asyncio
 import base64
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
+from time import perf_counter
 
 from hanaper.clock import Clock
+from hanaper.metrics.meter import OFF, Meter
 from hanaper.protocol import payload as payload_bytes
 from hanaper.protocol.codes import Code, SignedBy
 from hanaper.protocol.envelope import seal
 from hanaper.protocol.long_payload import LongPayload
 from hanaper.protocol.payload import JsonValue, Payload
 from hanaper.signing.keyring import Keyring
-from hanaper.signing.signer import Signer
+from hanaper.signing.signer import Signer, SigningFailed
 
 _MOST_REMEMBERED = 256
 _LONGEST_REMEMBERED = 2048
@@ -47,9 +50,10 @@ class SignedAnswer:
 class SigningService:
     """Builds payloads, chooses the key by the code table, signs, and assembles envelopes."""
 
-    def __init__(self, keyring: Keyring, clock: Clock) -> None:
+    def __init__(self, keyring: Keyring, clock: Clock, meter: Meter = OFF) -> None:
         self._keyring = keyring
         self._clock = clock
+        self._meter = meter
         self._remembered: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()
         self._lock = Lock()
 
@@ -79,7 +83,7 @@ class SigningService:
         message = base64.b64encode(payload)
         # What only varies by code and second is asked for again and again: refusals, and above all 200.
         common = label is SignedBy.GLOBAL or not content
-        signature = self._sign_once(signer, message) if common else signer.sign(message)
+        signature = self._sign_once(signer, message) if common else self._measured(signer.sign, message)
         return SignedAnswer(
             body=seal(payload, message, label.value, signature),
             http_status=code.http_status,
@@ -106,7 +110,7 @@ class SigningService:
         key_id, label = self._key(code, product_key_id)
         timestamp = int(self._clock().timestamp())
         signer = self._keyring.signer(key_id)
-        signature = signer.sign_digest(content.finish({"timestamp": timestamp}))
+        signature = self._measured(signer.sign_digest, content.finish({"timestamp": timestamp}))
         return SignedAnswer(
             body=content.sealed(label.value, signature),
             http_status=code.http_status,
@@ -142,10 +146,22 @@ class SigningService:
         name = (signer.kid, message)
         remembered = self._remembered.get(name)
         if remembered is None:
-            remembered = signer.sign(message)
+            remembered = self._measured(signer.sign, message)
             if len(message) <= _LONGEST_REMEMBERED:
                 with self._lock:
                     self._remembered[name] = remembered
                     while len(self._remembered) > _MOST_REMEMBERED:
                         self._remembered.popitem(last=False)
+        else:
+            self._meter.remembered()
         return remembered
+
+    def _measured(self, sign: Callable[[bytes], bytes], message: bytes) -> bytes:
+        began = perf_counter()
+        try:
+            signature = sign(message)
+        except SigningFailed:
+            self._meter.not_signed()
+            raise
+        self._meter.signed(perf_counter() - began)
+        return signature

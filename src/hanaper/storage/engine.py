@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from hanaper.metrics.meter import Meter
 from hanaper.refusal import Misconfigured, Unavailable
 from hanaper.storage import postgresql, sqlite
 
@@ -108,6 +109,23 @@ def connect(database: Database, *, pool_size: int) -> Engine:
         raise Misconfigured("HANAPER_DATABASE_URL has a parameter with a value that is not allowed there") from error
     postgresql.prepare(engine)
     return engine
+
+
+def watch(engine: Engine, meter: Meter) -> None:
+    """Have a meter told of the connections that are at work."""
+
+    # Last, so that it is not told of one that turns out to be unusable.
+    @event.listens_for(engine, "checkout")
+    def _taken(_connection: object, entry: ConnectionPoolEntry, _proxy: object) -> None:
+        # Not `info`, which is emptied when a connection breaks.
+        assert entry.record_info is not None  # noqa: S101 -- narrows the type
+        entry.record_info["counted"] = True
+        meter.connection_taken()
+
+    @event.listens_for(engine, "checkin")
+    def _given_back(_connection: object, entry: ConnectionPoolEntry) -> None:
+        if entry.record_info is not None and entry.record_info.pop("counted", False):
+            meter.connection_given_back()
 
 
 def _with_password(url: URL, file: Path) -> URL:

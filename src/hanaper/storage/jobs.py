@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from threading import Event, Lock
+from time import perf_counter
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -11,9 +12,14 @@ from hanaper.storage.bulk import Bulk
 
 
 class Job:
-    """A piece of work on its way to the writer thread and back."""
+    """A piece of work on its way to the writer thread and back.
+
+    Attributes:
+        since: when it was handed in, by `time.perf_counter()`.
+    """
 
     def __init__(self) -> None:
+        self.since = perf_counter()
         self._claimed = False
         self._lock = Lock()
 

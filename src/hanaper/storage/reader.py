@@ -7,25 +7,28 @@ request does not wait for others.
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Engine
 
+from hanaper.metrics.meter import OFF, Meter
 from hanaper.storage.bulk import Bulk, read_bulk
 
 LARGEST_GROUP = 256
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
-_Waiting: TypeAlias = list[tuple[Any, asyncio.Future[Any]]]
+_Waiting: TypeAlias = list[tuple[Any, asyncio.Future[Any], float]]
 _Queue: TypeAlias = tuple[asyncio.AbstractEventLoop, Bulk[Any, Any]]
 
 
 class Reader:
     """A reading thread of this process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, meter: Meter = OFF) -> None:
         self._engine = engine
+        self._meter = meter
         # Its thread starts with the first group.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hanaper-reader")
         self._waiting: dict[_Queue, _Waiting] = {}
@@ -46,9 +49,9 @@ class Reader:
         queue = (loop, bulk)
         waiting = self._waiting.get(queue)
         if waiting is not None:
-            waiting.append((item, future))
+            waiting.append((item, future, perf_counter()))
         else:
-            self._waiting[queue] = [(item, future)]
+            self._waiting[queue] = [(item, future, perf_counter())]
             task = loop.create_task(self._serve(queue))
             self._serving.add(task)
             task.add_done_callback(self._serving.discard)
@@ -71,14 +74,15 @@ class Reader:
 
     async def _read(self, queue: _Queue, group: _Waiting) -> None:
         loop, bulk = queue
+        self._meter.group("read", len(group), perf_counter() - group[0][2])
         try:
-            items = [item for item, _ in group]
+            items = [item for item, _, _ in group]
             outcomes: Sequence[Any] = await loop.run_in_executor(self._thread, read_bulk, self._engine, bulk, items)
         except Exception as error:  # noqa: BLE001 -- handed over to the callers, who raise it
-            for _, future in group:
+            for _, future, _ in group:
                 if not future.done():
                     future.set_exception(error)
         else:
-            for (_, future), outcome in zip(group, outcomes, strict=True):
+            for (_, future, _), outcome in zip(group, outcomes, strict=True):
                 if not future.done():
                     future.set_result(outcome)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Self, TypeVar
 
 from sqlalchemy import Engine, text
@@ -10,12 +11,13 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
 from hanaper.storage.bulk import Bulk
-from hanaper.storage.engine import Database, connect, locate
+from hanaper.storage.engine import Database, connect, locate, watch
 from hanaper.storage.reader import Reader
-from hanaper.storage.writer import LARGEST_GROUP, Writer
+from hanaper.storage.writer import LARGEST_GROUP, Busy, Writer
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -29,22 +31,32 @@ class Storage:
     session: what it returns is used after the transaction has ended.
     """
 
-    def __init__(self, database: Database, engine: Engine) -> None:
+    def __init__(self, database: Database, engine: Engine, meter: Meter = OFF) -> None:
         self.database = database
         self.engine = engine
-        self._reader = Reader(engine)
-        self._writer = Writer(engine, None if database.file is None else lock_file(database.file))
+        self._meter = meter
+        self._reader = Reader(engine, self._meter)
+        lock = None if database.file is None else lock_file(database.file)
+        self._writer = Writer(engine, lock, meter=self._meter)
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: Settings, meter: Meter = OFF) -> Self:
         """The storage the settings name. No connection is made yet.
+
+        Args:
+            settings: name it.
+            meter: is told of connections, groups and transactions.
 
         Raises:
             Misconfigured: the database URL, or the file with its password, is not usable.
             Unavailable: the SQLite file cannot be created.
         """
         database = locate(settings.database, settings.database_password_file)
-        return cls(database, connect(database, pool_size=settings.database_pool_size))
+        engine = connect(database, pool_size=settings.database_pool_size)
+        if meter.on:
+            meter.pool(settings.database_pool_size)
+            watch(engine, meter)
+        return cls(database, engine, meter)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
         """Run reading work on one connection; nothing it changes is kept.
@@ -52,7 +64,7 @@ class Storage:
         Raises:
             Unavailable: the database does not answer.
         """
-        with translated(), self.engine.connect() as connection, Session(connection) as session:
+        with translated(self._meter), self.engine.connect() as connection, Session(connection) as session:
             return work(session)
 
     def write(self, work: Callable[[Session], Result]) -> Result:
@@ -62,12 +74,16 @@ class Storage:
             Unavailable: the database does not answer, or the writers' queue was too long.
             Exception: what the work raised, after a rollback.
         """
-        with translated():
+        with translated(self._meter):
             if self.database.file is not None:
                 return self._writer.run(work)
-            with self.engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
-                result = work(session)
-                session.flush()
+            began = perf_counter()
+            try:
+                with self.engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
+                    result = work(session)
+                    session.flush()
+            finally:
+                self._meter.committed(perf_counter() - began)
             return result
 
     async def submit(self, bulk: Bulk[Item, Outcome], item: Item, *, size: int | None) -> Outcome:
@@ -82,7 +98,7 @@ class Storage:
             Unavailable: the database does not answer, or the writers' queue was too long.
             Exception: what the bulk raised for this item; nothing of it is stored.
         """
-        with translated():
+        with translated(self._meter):
             return await self._writer.submit(bulk, item, LARGEST_GROUP if size is None else size)
 
     async def ask(self, bulk: Bulk[Item, Outcome], item: Item) -> Outcome:
@@ -95,7 +111,7 @@ class Storage:
         Raises:
             Unavailable: the database does not answer.
         """
-        with translated():
+        with translated(self._meter):
             return await self._reader.ask(bulk, item)
 
     def ping(self) -> None:
@@ -125,17 +141,27 @@ def lock_file(database_file: Path) -> Path:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Name the driver's errors that mean "not now", so that no layer above has to know the driver."""
+def translated(meter: Meter = OFF) -> Iterator[None]:
+    """Name the driver's errors that mean "not now", so that no layer above has to know the driver.
+
+    Args:
+        meter: is told of them.
+    """
     try:
         yield
+    except Unavailable as error:
+        meter.unavailable("queue" if isinstance(error, Busy) else "database")
+        raise
     except PoolTimeoutError as error:
+        meter.unavailable("pool")
         raise Unavailable("no database connection became free in time") from error
     except (OperationalError, InterfaceError, InternalError) as error:
+        meter.unavailable("database")
         raise Unavailable(f"the database does not answer ({reason(error)})") from error
     except DatabaseError as error:
         # Without a statement it was the connection that failed: libpq does not know a parameter of the URL, say.
         if type(error) is DatabaseError or error.connection_invalidated or error.statement is None:
+            meter.unavailable("database")
             raise Unavailable(f"the database does not answer ({reason(error)})") from error
         raise
 

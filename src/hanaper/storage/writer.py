@@ -14,11 +14,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Condition, Thread
+from time import perf_counter
 from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
 from hanaper.storage.bulk import Bulk, run_bulk
 from hanaper.storage.jobs import BulkJob, SingleJob, finish_bulk, go_together
@@ -36,20 +38,33 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 
+class Busy(Unavailable):
+    """A job did not get its turn in time. It has not run and will not."""
+
+
 class Writer:
     """A writer thread of this process."""
 
-    def __init__(self, engine: Engine, lock_file: Path | None, *, longest_wait: float = LONGEST_WAIT_S) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        lock_file: Path | None,
+        *,
+        longest_wait: float = LONGEST_WAIT_S,
+        meter: Meter = OFF,
+    ) -> None:
         """Set the writer up; its thread starts with the first job.
 
         Args:
             engine: of the database.
             lock_file: by which the writing processes of a machine take turns; None where the database does that.
             longest_wait: seconds a job may wait for its turn.
+            meter: is told of queue, groups and commits.
         """
         self._engine = engine
         self._lock_file = lock_file
         self._longest_wait = longest_wait
+        self._meter = meter
         self._jobs: deque[SingleJob | BulkJob | None] = deque()
         # By event loop: each touches its own only.
         self._gathered: dict[asyncio.AbstractEventLoop, list[BulkJob]] = {}
@@ -60,7 +75,7 @@ class Writer:
         """Run work in a transaction of its own and return when it is committed.
 
         Raises:
-            Unavailable: it did not get its turn in time; it has not run and will not.
+            Busy: it did not get its turn in time.
             Exception: what the work raised; its transaction was rolled back.
         """
         job = SingleJob(work)
@@ -83,7 +98,7 @@ class Writer:
             size: how many rows it makes, roughly.
 
         Raises:
-            Unavailable: it did not get its turn in time; it has not run and will not.
+            Busy: it did not get its turn in time.
             Exception: what the bulk raised for this item; nothing of it is stored.
         """
         job = BulkJob(bulk, item, size)
@@ -128,6 +143,7 @@ class Writer:
     def _put(self, *jobs: SingleJob | BulkJob | None) -> None:
         with self._more:
             self._jobs.extend(jobs)
+            self._meter.queue(len(self._jobs))
             if self._thread is None and jobs != (None,):
                 self._thread = Thread(target=self._serve, name="hanaper-writer", daemon=True)
                 self._thread.start()
@@ -146,7 +162,7 @@ class Writer:
                 # holds the lock; and more of them may have come meanwhile.
                 with self._turn():
                     group = self._take()
-                    self._write(group)
+                    self._write_measured(group)
             except BaseException as error:  # noqa: BLE001 -- handed over to the callers, who raise it
                 for job in group or self._take():
                     job.finish(None, error)
@@ -172,7 +188,18 @@ class Writer:
                     group.append(job)
                 if isinstance(job, SingleJob):
                     break
+            self._meter.queue(len(self._jobs))
         return group
+
+    def _write_measured(self, group: list[SingleJob | BulkJob]) -> None:
+        if not group:
+            return  # All of them gave up.
+        began = perf_counter()
+        self._meter.group("write", len(group), began - group[0].since)
+        try:
+            self._write(group)
+        finally:
+            self._meter.committed(perf_counter() - began)
 
     def _write(self, group: list[SingleJob | BulkJob]) -> None:
         bulk_jobs = [job for job in group if isinstance(job, BulkJob)]
@@ -194,5 +221,5 @@ class Writer:
             session.flush()
         return result
 
-    def _too_late(self) -> Unavailable:
-        return Unavailable(f"the database was busy with other writers for {self._longest_wait:g} s: try again")
+    def _too_late(self) -> Busy:
+        return Busy(f"the database was busy with other writers for {self._longest_wait:g} s: try again")

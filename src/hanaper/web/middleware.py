@@ -1,15 +1,18 @@
 """The outermost layer: request ids, the access log, and an answer to whatever escapes."""
 
+from collections.abc import Mapping
 from time import perf_counter
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hanaper import log
+from hanaper.metrics.meter import Meter
 from hanaper.signing.service import SigningService
 from hanaper.web.failures import failure_response
 
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+_OTHER = "other"
 _LONGEST_LOGGED_PATH = 200
 _EVERY_ANSWER = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _logger = log.get(__name__)
@@ -18,9 +21,19 @@ _logger = log.get(__name__)
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, signing: SigningService) -> None:
+    def __init__(self, app: ASGIApp, signing: SigningService, endpoints: Mapping[str, str], meter: Meter) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the application.
+            signing: signs what is answered here.
+            endpoints: their names by path; what else is asked for counts as one.
+            meter: is told of each answer.
+        """
         self._app = app
         self._signing = signing
+        self._endpoints = endpoints
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; connections of other kinds pass through."""
@@ -30,7 +43,8 @@ class Edge:
         began = perf_counter()
         request_id = uuid4().hex
         log.request_id.set(request_id)
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         status = 0
         complete = False
 
@@ -53,12 +67,17 @@ class Edge:
                 raise  # The answer has begun; all that is left is to cut the connection.
             if not complete:
                 await failure_response(error, self._signing)(scope, receive, send_with_headers)
-        if scope["path"] not in _QUIET_PATHS:
-            # The path without the query string, which may hold an API key.
-            _logger.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"][:_LONGEST_LOGGED_PATH],
-                status=status,
-                ms=round((perf_counter() - began) * 1000, 2),
-            )
+        finally:
+            seconds = perf_counter() - began
+            code = state.get("code")
+            self._meter.answered(self._endpoints.get(scope["path"], _OTHER), code, status, seconds)
+            if scope["path"] not in _QUIET_PATHS:
+                # The path without the query string, which may hold an API key.
+                _logger.info(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"][:_LONGEST_LOGGED_PATH],
+                    status=status,
+                    code=code,
+                    ms=round(seconds * 1000, 2),
+                )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hanaper.clock import Clock
 from hanaper.keystore.keys import Keystore
+from hanaper.metrics.meter import Meter
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Configuration
@@ -23,6 +24,7 @@ class Services:
         keystore: private keys at rest.
         signing: signs every answer.
         pepper: keys the digests of API keys. Secret.
+        meter: is told what happens.
         large_orders: the turn of a large order.
     """
 
@@ -33,6 +35,7 @@ class Services:
     keystore: Keystore
     signing: SigningService
     pepper: bytes
+    meter: Meter = field(default_factory=Meter)
     large_orders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def __repr__(self) -> str:
