@@ -29,6 +29,12 @@ def test_no_file_has_a_name_that_says_nothing(name: str) -> None:
     assert found == []
 
 
+def test_a_server_without_metrics_does_not_load_their_library() -> None:
+    looks = "import sys, hanaper.app, hanaper.cli.main; print('prometheus_client' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
+
+
 def test_only_the_storage_package_begins_or_commits_a_transaction() -> None:
     offenders = []
     for path in SOURCES:

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.conftest import client
 from tests.support.api import Api
 from tests.support.metrics import ADDRESS, Figures, metrics_url, scrape, scrape_when
+from tests.support.mutants import mutant
 from tests.support.processes import Hanaper, Server
 
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
@@ -105,6 +106,13 @@ def test_the_figures_are_exact_and_hold_nothing_a_client_wrote(
         assert bool(list(scratch.iterdir())) == (workers > 1)
         assert server.stop() == 0
     assert list(scratch.iterdir()) == []
+
+
+def test_the_test_above_would_notice_a_label_that_a_client_wrote(demo: Hanaper) -> None:
+    with demo.serving(**ADDRESS, **mutant("paths_as_labels")) as server:
+        with client(server.url, demo) as api:
+            api.get(f"/{CANARY}")
+        assert CANARY in scrape_when(server, 1).text
 
 
 def counts_by_endpoint() -> dict[tuple[str], float]:

@@ -12,6 +12,7 @@ from psycopg import sql
 from sqlalchemy import make_url, text
 from tests.e2e.conftest import client
 from tests.support.api import Answer, Api
+from tests.support.metrics import ADDRESS, scrape
 from tests.support.processes import Hanaper, Outcome, clean_environment
 
 from hanaper.keystore import kek_file
@@ -182,7 +183,7 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
     if password:
         watch.secrets["database password"] = str(password).encode()
 
-    with hanaper.serving() as server, client(server.url, hanaper) as api:
+    with hanaper.serving(**ADDRESS) as server, client(server.url, hanaper) as api:
         caller = Caller(api)
         for key in (own, IMPORTED, IMPORTED.upper(), WRONG_UUID, WRONG_OWN):
             caller.present(key, good=own)
@@ -190,6 +191,7 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
         provoke_errors_of_the_database(hanaper, caller, own, database_kind)
         for file in Path("/proc").glob(f"{server.process.pid}/cmdline"):
             watch.said["command line"] = file.read_text()
+        watch.said["metrics"] = scrape(server).text
         assert server.stop() == 0
 
     assert caller.codes >= {815, 820, 100, 806, 901, 902, 1700, 1701, 1703, 1704, 1705, 1706}
@@ -201,6 +203,7 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
     assert {json.loads(line)["level"] for line in server.lines} >= {"info", "warning", "error"}
     assert server.events("internal error")
     assert server.events("unavailable")
+    assert "hanaper_answers_total" in watch.said["metrics"]
     assert watch.leaks() == []
 
 

@@ -11,14 +11,17 @@ from typing import Any
 import psycopg
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 from psycopg import sql
 from sqlalchemy import event, insert, select, update
 from tests.conftest import SAMPLE_KEY, Installation, client_of
 from tests.support.api import serving
+from tests.support.metrics import figures_of
 from tests.support.postgresql import PostgresqlServer
 from tests.support.receiver import Handler, receiving, status
 
 from hanaper.app import create_app, open_services
+from hanaper.metrics.prometheus import PrometheusMeter
 from hanaper.outbound import deliver, store
 from hanaper.outbound.background import Background
 from hanaper.outbound.deliver import LEASE, Delivered, Deliverer
@@ -105,6 +108,25 @@ def test_a_later_attempt_succeeds(services: Services, deliverer: Deliverer, cloc
         clock.move(MINUTE)
         assert deliverer.deliver_due() == Delivered(done=1)
         assert row(services.storage)[:3] == ("done", 2, "answered 200")
+
+
+def test_what_becomes_of_calls_is_counted(services: Services, clock: SetClock) -> None:
+    registry = CollectorRegistry()
+    deliverer = Deliverer(services.storage, clock, private_networks=True, meter=PrometheusMeter(registry))
+    with receiving(status(503)) as receiver:
+        queue(services.storage, receiver.url())
+        for _ in range(5):
+            deliverer.deliver_due()
+            clock.move(60 * MINUTE)
+        receiver.answer = status(200)
+        queue(services.storage, receiver.url(), clock.now)
+        queue(services.storage, receiver.url(), clock.now)
+        queue(services.storage, receiver.url(), clock.now + MINUTE)
+        deliverer.deliver_due()
+        deliverer.tell_waiting()
+    figures = figures_of(registry)
+    assert figures.by("hanaper_outgoing_calls_total", "outcome") == {("again",): 4, ("failed",): 1, ("done",): 2}
+    assert figures["hanaper_outgoing_calls_waiting"] == 1
 
 
 def test_a_private_address_is_a_failed_attempt(services: Services, clock: SetClock) -> None:

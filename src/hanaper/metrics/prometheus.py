@@ -16,6 +16,7 @@ UNSIGNED = "unsigned"
 # A series of its own for the moment each counter began would double what is scraped.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it unannotated
 
+_INTERNAL_ERROR = 500
 _REQUEST_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 _SIGNING_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.05, 0.2)
 _DATABASE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15)
@@ -38,6 +39,12 @@ class PrometheusMeter(Meter):
             "hanaper_answers",
             "Answers by endpoint, response code and HTTP status.",
             ("endpoint", "code", "status"),
+            registry=registry,
+        )
+        # Beside the answers, where the first of its kind would be a new series, and no increase of one.
+        self.internal_errors = Counter(
+            "hanaper_internal_errors",
+            "Requests that ended as 500: a bug, or a fault to be mended.",
             registry=registry,
         )
         self.request_seconds = Histogram(
@@ -138,6 +145,8 @@ class PrometheusMeter(Meter):
 
     def answered(self, endpoint: str, code: int | None, status: int, seconds: float) -> None:
         self._answers(endpoint, code or UNSIGNED, status).inc()
+        if status == _INTERNAL_ERROR:
+            self.internal_errors.inc()
         self._request_seconds(endpoint).observe(seconds)
 
     def batch(self, license_keys: int) -> None:
