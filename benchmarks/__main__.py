@@ -20,6 +20,7 @@ from hanaper.bench.installation import forget_settings
 from hanaper.bench.server import end_on_signals
 from hanaper.cli.progress import progress
 from hanaper.refusal import Fault
+from hanaper.storage.filesystem import IN_MEMORY
 
 REPLICA_ROUNDS = 3
 VERIFY_ROUNDS = 3
@@ -101,7 +102,7 @@ def _conditions(stock: Stock, scratch: Path) -> dict[str, object]:
 
 def _introduce(hardware: dict[str, object]) -> None:
     say("{processor}, {cores} cores, {memory_gb} GB, databases on {filesystem}".format_map(hardware))
-    if hardware["filesystem"] in machine.IN_MEMORY:
+    if hardware["filesystem"] in IN_MEMORY:
         say("WARNING: on that file system a sync is free, and the figures are worth nothing. Use --folder.")
 
 

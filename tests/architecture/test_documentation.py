@@ -5,7 +5,9 @@ from pathlib import Path
 
 import typer
 
+from hanaper.cli.doctor import EXIT_PROBLEMS, EXIT_WARNINGS
 from hanaper.cli.main import app
+from hanaper.diagnosis.diagnose import CHECKS
 from hanaper.protocol import codes
 from hanaper.refusal import Fault, Invalid, Misconfigured, Unavailable
 from hanaper.settings import Settings
@@ -52,7 +54,7 @@ def test_the_messages_of_documented_refusals_are_the_codes_messages() -> None:
 
 
 def test_the_table_of_commands_is_the_command_line() -> None:
-    written = {row[0].strip("`") for row in _rows("command-line.md", 2) if row[0].startswith("`")}
+    written = {row[0].strip("`") for row in _rows("command-line.md", 2) if row[0].startswith("`")} - set(CHECKS)
     command = typer.main.get_command(app)
     assert isinstance(command, typer.core.TyperGroup)
     assert written == set(command.commands)
@@ -68,8 +70,14 @@ def test_the_subcommands_are_documented() -> None:
             assert all(f"`{part}`" in row for part in sub.commands), name
 
 
+def test_the_table_of_checks_is_what_the_doctor_looks_at() -> None:
+    text = (DOCS / "command-line.md").read_text().partition("<!-- checks:")[2].partition("<!-- checks: end -->")[0]
+    assert re.findall(r"(?m)^\| `([a-z-]+)` \|", text) == list(CHECKS)
+
+
 def test_the_exit_codes_are_documented() -> None:
     written = {row[0] for row in _rows("command-line.md", 2)}
+    assert {str(EXIT_PROBLEMS), str(EXIT_WARNINGS)} <= written
     for fault in (Fault, Invalid, Unavailable, Misconfigured):
         assert str(fault.exit_status) in written
 

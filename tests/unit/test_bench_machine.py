@@ -7,6 +7,7 @@ import pytest
 
 from hanaper.bench import machine, processes, tools
 from hanaper.refusal import Unavailable
+from hanaper.storage.filesystem import filesystem
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -30,11 +31,11 @@ MOUNTS = """\
     ],
 )
 def test_the_file_system_is_that_of_the_innermost_mount(folder: str, kind: str) -> None:
-    assert machine.filesystem(Path(folder), MOUNTS) == kind
+    assert filesystem(Path(folder), MOUNTS) == kind
 
 
 def test_without_a_table_of_mounts_the_file_system_is_unknown() -> None:
-    assert machine.filesystem(Path("/"), "") == "unknown"
+    assert filesystem(Path("/"), "") == "unknown"
 
 
 def test_the_description_of_the_machine_names_no_path(tmp_path: Path) -> None:

@@ -41,3 +41,9 @@ def read_network(text: str) -> Network:
 def contains(networks: Iterable[Network], address: Address | None) -> bool:
     """Whether an address lies in one of these networks. An unknown address lies in none."""
     return address is not None and any(address in network for network in networks)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address to listen on."""
+    address = read_address(host)
+    return host == "localhost" if address is None else address.is_loopback

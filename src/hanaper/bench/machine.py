@@ -9,12 +9,9 @@ from pathlib import Path
 
 from hanaper.bench import tools
 from hanaper.storage import sqlite
-
-IN_MEMORY = frozenset({"tmpfs", "ramfs"})
-"""File systems on which a sync is free, and figures of a database are worth nothing."""
+from hanaper.storage.filesystem import filesystem
 
 _PACKAGES = ("hanaper", "fastapi", "uvicorn", "uvloop", "httptools", "sqlalchemy", "psycopg", "cryptography")
-_OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def usable_cores() -> int:
@@ -45,28 +42,6 @@ def versions() -> dict[str, str]:
         "wrk": tools.version("wrk"),
     }
     return found | {name: version(name) for name in _PACKAGES if _is_installed(name)}
-
-
-def filesystem(folder: Path, mounts: str | None = None) -> str:
-    """The type of file system a folder lies on.
-
-    Args:
-        folder: an absolute path that is there.
-        mounts: the text of /proc/self/mountinfo.
-    """
-    if mounts is None:
-        mounts = ""
-        with suppress(OSError):
-            mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    best, found = -1, "unknown"
-    place = folder.resolve()
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        point = Path(_OCTAL.sub(lambda match: chr(int(match.group(1), 8)), before.split()[4]))
-        # Of mounts on the same point the last is the one that is seen.
-        if place.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), after.split()[0]
-    return found
 
 
 def _processor() -> str:

@@ -17,6 +17,7 @@ from hanaper.cli.output import note, print_json, print_row
 from hanaper.cli.progress import progress
 from hanaper.refusal import Invalid
 from hanaper.storage.engine import locate
+from hanaper.storage.filesystem import IN_MEMORY
 
 URL_VARIABLE = "HANAPER_BENCH_POSTGRESQL_URL"
 _ROWS = (
@@ -94,7 +95,7 @@ def _print(found: dict[str, Any]) -> None:
     print_row(rows, as_json=False)
     note("")
     note(f"Median of {rounds} rounds (least to most). The ceiling is what `openssl speed` signs on all cores.")
-    if found["hardware"]["filesystem"] in machine.IN_MEMORY:
+    if found["hardware"]["filesystem"] in IN_MEMORY:
         note("The folder lies in memory, where a sync is free: these figures say nothing about a disk. Use --folder.")
 
 

@@ -13,6 +13,7 @@ from hanaper.cli import (
     check_store,
     db,
     demo,
+    doctor,
     generate,
     generator,
     init,
@@ -43,6 +44,7 @@ app.command("generate")(generate.generate_keys)
 app.command("verify")(verify.verify)
 app.command("public-key")(public_key.public_key)
 app.command("check-store")(check_store.check_store)
+app.command("doctor")(doctor.doctor)
 app.add_typer(db.app, name="db")
 app.add_typer(product.app, name="product")
 app.add_typer(generator.app, name="generator")

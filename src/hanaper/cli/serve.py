@@ -6,7 +6,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from typing import Annotated
 
 import typer
@@ -15,6 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from hanaper import log
 from hanaper.access import store as access
+from hanaper.access.networks import is_loopback
 from hanaper.app import create_app, open_services, settle
 from hanaper.cli.options import DataDir, load_settings
 from hanaper.metrics.meter import OFF, Meter
@@ -152,15 +152,8 @@ def _url(listener: socket.socket) -> str:
 
 def _warn_of_demo(services: Services) -> None:
     rows = services.storage.read(access.api_keys)
-    if any(row.kind == "demo" and row.status == "active" for row in rows) and not _is_loopback(services.settings.host):
+    if any(row.kind == "demo" and row.status == "active" for row in rows) and not is_loopback(services.settings.host):
         _logger.warning(
             "this installation has demo data: anybody who reaches it can generate keys of the demo product",
             cure="hanaper api-key revoke, or a data folder made without --demo",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
