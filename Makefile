@@ -6,12 +6,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-report torture clean
+.PHONY: help demo serve test test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-report torture clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
 	@echo "make serve   the same server, kept running on $(HOST):$(PORT) with data in ./data"
 	@echo "make test    all tests, on SQLite and on a real PostgreSQL"
+	@echo "make test-slow  the tests that take minutes each"
 	@echo "make lint    format, lint, types, import contracts"
 	@echo "make check   lint and test"
 	@echo "make format  let the formatter have its way"
@@ -35,6 +36,10 @@ test: $(VENV)/development.stamp
 	$(BIN)/pytest --numprocesses auto --cov --cov-report=
 	$(BIN)/coverage report --include='$(DECIDES)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
+
+# What takes minutes. Environment variables say how much of it: CONTRIBUTING.md.
+test-slow: $(VENV)/development.stamp
+	$(BIN)/pytest -m slow --log-cli-level=INFO
 
 lint: $(VENV)/development.stamp
 	$(BIN)/ruff format --check

@@ -70,7 +70,15 @@ ALL_KINDS = {
 }
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("database_kind", "workers"),
+    [
+        ("sqlite", 1),
+        ("postgresql", 2),
+        pytest.param("sqlite", 2, marks=pytest.mark.slow),
+        pytest.param("postgresql", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_the_figures_are_exact_and_hold_nothing_a_client_wrote(
     demo_on_either: Hanaper, scratch: Path, workers: int
 ) -> None:
@@ -146,6 +154,7 @@ def die(server: Server, pid: int) -> None:
     server.wait_for_workers(before + 1)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_takes_no_figure_along(demo_on_either: Hanaper, scratch: Path) -> None:
     with demo_on_either.serving("--workers", "2", TMPDIR=str(scratch), **ADDRESS) as server:
         server.wait_for_workers(2)
