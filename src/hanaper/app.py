@@ -1,6 +1,7 @@
 """The application: everything wired and checked before the port opens."""
 
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from hanaper.keystore.keys import Keystore
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.outbound.background import Background
 from hanaper.outbound.deliver import Deliverer
+from hanaper.refusal import EXIT_BUG, Fault
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Configuration
@@ -103,17 +105,30 @@ def settle() -> None:
 
 
 def from_environment() -> ASGIApp:
-    """For the worker processes of `hanaper serve` and for other ASGI servers: settings from the environment."""
+    """For the worker processes of `hanaper serve` and for other ASGI servers: settings from the environment.
+
+    Where it cannot serve, the process ends: in its log stands one line, not a traceback.
+    """
     settings = Settings()
     log.configure(settings.log_level, settings.log_format)
-    meter = OFF
-    if settings.metrics is not None:
-        from hanaper.metrics import expose  # noqa: PLC0415 -- a server without metrics does without their library
-
-        meter = expose.joined()
-    app = create_app(open_services(settings, meter=meter))
+    try:
+        app = create_app(open_services(settings, meter=_meter(settings)))
+    except Fault as fault:
+        _logger.error("this process cannot serve", reason=str(fault))  # noqa: TRY400 -- foreseen: no place in the code
+        sys.exit(fault.exit_status)
+    except Exception as error:  # noqa: BLE001 -- a bug: its text may quote anything
+        _logger.critical("this process cannot serve", where=log.where(error))
+        sys.exit(EXIT_BUG)
     settle()
     return app
+
+
+def _meter(settings: Settings) -> Meter:
+    if settings.metrics is None:
+        return OFF
+    from hanaper.metrics import expose  # noqa: PLC0415 -- a server without metrics does without their library
+
+    return expose.joined()
 
 
 def _warn_of_missing_functions(storage: Storage) -> None:

@@ -3,6 +3,9 @@
 from hanaper.protocol.codes import Code
 from hanaper.protocol.payload import Payload
 
+EXIT_BUG = 70
+"""What a program ends with that found something nobody foresaw (EX_SOFTWARE)."""
+
 
 class Refusal(Exception):
     """A request that is answered with a code instead of what it asked for. Nothing has been stored.

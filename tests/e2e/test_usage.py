@@ -8,7 +8,8 @@ from tests.support.processes import Hanaper
 from hanaper import __version__
 
 COMMANDS = {
-    "": "init serve demo bench generate verify public-key check-store doctor db product generator api-key key block-list",
+    "": "init serve demo bench generate verify public-key check-store doctor db product generator api-key key "
+    "block-list",
     "db": "upgrade check",
     "product": "add list set delete",
     "generator": "add preview list enable disable",

@@ -169,3 +169,17 @@ def test_it_serves_without_uvloop_as_well(demo: Hanaper, tmp_path: Path) -> None
         assert server.stop() == 0
     assert len(set(keys)) == 30
     assert {row["license_key"] for row in demo("key", "list", "--json").json} == set(keys)
+
+
+def test_a_worker_that_cannot_begin_says_why_in_one_line_and_the_next_does_better(demo: Hanaper) -> None:
+    database = demo.data_dir / "hanaper.db"
+    with demo.serving("--workers", "2") as server:
+        server.wait_for_workers(2)
+        kept = database.rename(database.with_name("kept.db"))
+        os.kill(server.workers[0], signal.SIGKILL)
+        line = server.wait_for("this process cannot serve")
+        assert (line["level"], str(database) in line["reason"]) == ("error", True)
+        kept.rename(database)
+        server.wait_for_workers(3)
+        # Each line is JSON, and none a traceback: `stop` looks.
+        assert server.stop() == 0

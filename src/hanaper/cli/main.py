@@ -24,9 +24,8 @@ from hanaper.cli import (
     verify,
 )
 from hanaper.cli.output import note
-from hanaper.refusal import Fault, Refusal
+from hanaper.refusal import EXIT_BUG, Fault, Refusal
 
-EXIT_BUG = 70  # EX_SOFTWARE
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
