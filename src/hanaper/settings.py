@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         return self.data_dir / "key-encryption-key"
 
     @property
+    def shown(self) -> dict[str, object]:
+        """All of them for a log, by name; but for the database's URL, which may hold a password."""
+        return self.model_dump(mode="json", exclude={"database_url"})
+
+    @property
     def metrics(self) -> tuple[str, int] | None:
         """Host and port of the metrics; None where nothing is measured."""
         found = _HOST_AND_PORT.fullmatch(self.metrics_address)

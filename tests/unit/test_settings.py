@@ -1,5 +1,6 @@
 """Settings from the environment."""
 
+import json
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
@@ -21,6 +22,20 @@ def complaint(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
     text = describe(caught.value)
     assert "\n" not in text
     return text
+
+
+def test_what_is_shown_is_everything_but_the_url_with_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = settings(
+        monkeypatch,
+        HANAPER_DATABASE_URL="postgresql://hanaper:Canary@host/name",
+        HANAPER_TRUSTED_PROXIES="10.0.0.5,fd00::/64",
+        HANAPER_DATA_DIR="/data",
+    )
+    shown = found.shown
+    assert set(shown) == set(Settings.model_fields) - {"database_url"}
+    assert "Canary" not in str(shown)
+    assert (shown["data_dir"], shown["trusted_proxies"]) == ("/data", ["10.0.0.5/32", "fd00::/64"])
+    json.dumps(shown)
 
 
 def test_an_empty_environment_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

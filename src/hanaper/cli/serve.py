@@ -12,7 +12,7 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from hanaper import log
+from hanaper import __version__, log
 from hanaper.access import store as access
 from hanaper.access.networks import is_loopback
 from hanaper.app import create_app, open_services, settle
@@ -53,6 +53,7 @@ def serve(
         _warn_of_demo(services)
         listener = _listen(settings)
         run = _one_process(services, listener) if settings.workers == 1 else _several_processes(services, listener)
+        _logger.info("settings", version=__version__, **settings.shown)
         _logger.info("serving", url=_url(listener), workers=settings.workers, database=services.storage.database.shown)
         run()
     _logger.info("stopped")
