@@ -42,10 +42,10 @@ def open_services(settings: Settings, time: clock.Clock = clock.utc_now, meter: 
         meter: is told what happens.
 
     Raises:
-        Misconfigured: the schema is not current, or a key is wrong, missing or damaged.
+        Misconfigured: the database is not there, its schema is not current, or a key is wrong, missing or damaged.
         Unavailable: the database does not answer.
     """
-    storage = Storage.open(settings, meter)
+    storage = Storage.open(settings, meter, make=False)
     try:
         require_current(storage)
         keystore = Keystore.from_settings(settings)

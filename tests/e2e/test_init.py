@@ -170,9 +170,12 @@ def test_a_command_before_init_says_so(bare: Hanaper, arguments: str) -> None:
     (bare.folder / "data").mkdir()
     more = ["--quantity", "1"] if arguments.startswith("generate ") else []
     ended = bare(*arguments.split(), *more, status=78)
-    url = f"sqlite:///{bare.folder / 'data' / 'hanaper.db'}"
+    file = bare.folder / "data" / "hanaper.db"
     assert ended.stdout == ""
-    assert ended.stderr == f"hanaper: {url} has no hanaper schema yet: run `hanaper init` first\n"
+    assert ended.stderr == (
+        f"hanaper: there is no database {file}: run `hanaper init` first, or put it back from its backup\n"
+    )
+    assert not file.exists()
 
 
 # --- public-key ---

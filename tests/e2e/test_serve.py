@@ -177,7 +177,9 @@ def test_an_outdated_schema_forbids_the_start_until_it_is_migrated(bare: Hanaper
     key = (hanaper.data_dir / "key-encryption-key").read_bytes()
     (hanaper.data_dir / "hanaper.db").unlink()
     ended = hanaper("serve", "--port", "0", status=78)
-    assert ended.last_line.endswith("has no hanaper schema yet: run `hanaper init` first")
+    assert ended.last_line.endswith("hanaper.db: run `hanaper init` first, or put it back from its backup")
+    # Nothing is made in its place.
+    assert not (hanaper.data_dir / "hanaper.db").exists()
     migrated = hanaper("serve", "--port", "0", "--migrate", status=78)
     assert migrated.last_line.endswith("has no global signing key: run `hanaper init`")
     assert hanaper("db", "check", "--json").json["current"] is True

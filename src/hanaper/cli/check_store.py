@@ -20,7 +20,7 @@ _COLUMNS = ("kind", "table", "id", "text")
 def check_store(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Check every row and every signature; exit status 1 when something is wrong. A server may be running."""
     settings = load_settings(data_dir)
-    with Storage.open(settings) as storage:
+    with Storage.open(settings, make=False) as storage:
         require_current(storage)
         keystore = Keystore.from_settings(settings)
         with progress("Checking", check.size(storage)) as advance:

@@ -71,6 +71,18 @@ def locate(database_url: str, password_file: Path | None = None) -> Database:
             raise Misconfigured(f"HANAPER_DATABASE_URL names {other}: supported are postgresql and sqlite")
 
 
+def require_file(database: Database) -> None:
+    """Make sure that a SQLite database is there.
+
+    Raises:
+        Misconfigured: it is not.
+    """
+    if database.file is not None and not database.file.exists():
+        raise Misconfigured(
+            f"there is no database {database.file}: run `hanaper init` first, or put it back from its backup"
+        )
+
+
 def connect(database: Database, *, pool_size: int) -> Engine:
     """Make the engine. Nothing is opened yet, save that a missing SQLite file is created for its owner only.
 

@@ -15,7 +15,7 @@ from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
 from hanaper.storage.bulk import Bulk
-from hanaper.storage.engine import Database, connect, locate, watch
+from hanaper.storage.engine import Database, connect, locate, require_file, watch
 from hanaper.storage.reader import Reader
 from hanaper.storage.writer import LARGEST_GROUP, Busy, Writer
 
@@ -40,18 +40,23 @@ class Storage:
         self._writer = Writer(engine, lock, meter=self._meter)
 
     @classmethod
-    def open(cls, settings: Settings, meter: Meter = OFF) -> Self:
+    def open(cls, settings: Settings, meter: Meter = OFF, *, make: bool = True) -> Self:
         """The storage the settings name. No connection is made yet.
 
         Args:
             settings: name it.
             meter: is told of connections, groups and transactions.
+            make: whether a SQLite file that is not there is made. A server does not: one whose volume is not mounted
+                must not leave an empty database in its place.
 
         Raises:
-            Misconfigured: the database URL, or the file with its password, is not usable.
-            Unavailable: the SQLite file cannot be created.
+            Misconfigured: the database URL, or the file with its password, is not usable; or the SQLite file is not
+                there and must not be made.
+            Unavailable: the SQLite file cannot be made.
         """
         database = locate(settings.database, settings.database_password_file)
+        if not make:
+            require_file(database)
         engine = connect(database, pool_size=settings.database_pool_size)
         if meter.on:
             meter.pool(settings.database_pool_size)
