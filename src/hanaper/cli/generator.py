@@ -7,7 +7,7 @@ import typer
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import note, print_json, print_row, print_rows
 from hanaper.clock import iso_z
-from hanaper.issuing import generators, store
+from hanaper.issuing import caps, generators, store
 from hanaper.issuing.draw import CannotDraw, Draw
 from hanaper.issuing.formats import Recipe, format_of
 from hanaper.issuing.models import Generator
@@ -47,6 +47,9 @@ def add(
     activation_limit: Annotated[int, typer.Option(help="Copied to each key; 0 is unlimited.")] = 0,
     validity: Annotated[int, typer.Option(help="Days, copied to each key; 0 is for ever.")] = 0,
     expected_keys: ExpectedKeys = generators.DEFAULT_EXPECTED_KEYS,
+    cap: Annotated[
+        int | None, typer.Option(help="The most keys it may ever make.", show_default="no such limit")
+    ] = None,
     inactive: Annotated[bool, typer.Option("--inactive", help="Do not enable it yet.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
@@ -54,13 +57,13 @@ def add(
     """Add a generator. One whose keys could be guessed is refused, and the arithmetic shown."""
     recipe = Recipe(method, prefix, suffix, function_name, number_of_chunks, chunk_length, charset)
     new = generators.NewGenerator(
-        reference(product), recipe, name, activation_limit, validity, not inactive, expected_keys
+        reference(product), recipe, name, activation_limit, validity, not inactive, expected_keys, cap
     )
     with opened(data_dir) as services:
         generator, strength = services.storage.write(
             lambda session: generators.create(session, new, now=services.clock())
         )
-        print_row({**_row(generator), **_arithmetic(strength)}, as_json=as_json)
+        print_row({**_row(generator), "cap": cap, **_arithmetic(strength)}, as_json=as_json)
     _explain(strength)
 
 
@@ -97,18 +100,55 @@ def list_generators(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     with opened(data_dir) as services:
 
         def look(session: Session) -> list[dict[str, object]]:
-            issued = store.issued(session)
+            issued, capped = store.issued(session), store.caps(session)
             return [
-                {**_row(generator), "generated": issued[generator.id].keys if generator.id in issued else 0}
+                {
+                    **_row(generator),
+                    "generated": issued[generator.id].keys if generator.id in issued else 0,
+                    "cap": capped[generator.id].cap if generator.id in capped else None,
+                    "counted": capped[generator.id].issued if generator.id in capped else None,
+                }
                 for generator in store.listed(session)
             ]
 
         print_rows(
             services.storage.read(look),
-            ("id", "product_id", "name", "method", "prefix", "activation_limit", "validity", "active", "generated"),
+            (
+                "id",
+                "product_id",
+                "name",
+                "method",
+                "prefix",
+                "activation_limit",
+                "validity",
+                "active",
+                "generated",
+                "cap",
+            ),
             as_json=as_json,
             empty="There are no generators yet.",
         )
+
+
+@app.command("set-cap")
+def set_cap(
+    generator: Annotated[str, typer.Argument(help="Id or UUID.")],
+    cap: Annotated[str, typer.Argument(help="The most keys it may ever make, or none.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Limit how many keys a generator may ever make. Those it has made count."""
+    if cap != "none" and not (cap.isascii() and cap.isdigit()):
+        raise Invalid(f"{cap!r} is no cap: use a number, or none")
+    wanted = None if cap == "none" else int(cap[:20])
+
+    def work(session: Session) -> dict[str, object]:
+        row = caps.set_cap(session, reference(generator), wanted, now=services.clock())
+        counted = store.cap_of(session, row.id)
+        return {**_row(row), "cap": wanted, "counted": None if counted is None else counted.issued}
+
+    with opened(data_dir) as services:
+        print_row(services.storage.write(work), as_json=as_json)
 
 
 @app.command("enable")

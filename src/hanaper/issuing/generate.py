@@ -4,7 +4,10 @@ Sign, then commit, then answer (decision 0002). The signature is made outside an
 meanwhile; the keys, the batch and the signature are committed together; and nothing leaves before the commit.
 """
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from hanaper import log
 from hanaper.access.authenticate import Caller
@@ -54,48 +57,66 @@ async def generate(
         keyed: the request under its idempotency key, if it has one: the answer is recorded with the batch.
 
     Raises:
-        Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had. Nothing is stored.
+        Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had, or the cap is
+            reached. Nothing is stored.
         ConfigurationChanged: begin again with a newer snapshot. Nothing is stored.
         Repeated: a twin of the request was carried out. Nothing is stored.
         Unavailable: the database does not answer.
     """
     plan = await plan_for(order, caller, snapshot)
     await signing.ready(plan.product_key_id)
+
+    async def issue(draw: Draw) -> Batched:
+        license_keys = draw.keys
+        answer = signing.answer(
+            codes.GENERATED_LICENSE_KEYS, {"licenseKeys": license_keys}, product_key_id=plan.product_key_id
+        )
+        batch = store.NewBatch(
+            version=snapshot.version,
+            request_id=request_id,
+            api_key_id=caller.api_key_id,
+            product_id=plan.product_id,
+            generator_id=plan.generator_id,
+            quantity=order.quantity,
+            signing_key_id=answer.key_id,
+            signed_at=answer.timestamp,
+            signature=answer.signature,
+            payload=answer.payload,
+            activation_limit=plan.activation_limit,
+            validity=plan.validity,
+            created_at=clock(),
+            capped=plan.capped,
+            keyed=keyed,
+            body=None if keyed is None else answer.body,
+        )
+        return Batched(answer, await store.keep(storage, batch), license_keys)
+
     try:
         draw = await plan.draw(Draw, format_of(plan.recipe), order.quantity)
-        while True:
-            license_keys = draw.keys
-            answer = signing.answer(
-                codes.GENERATED_LICENSE_KEYS, {"licenseKeys": license_keys}, product_key_id=plan.product_key_id
-            )
-            batch = store.NewBatch(
-                version=snapshot.version,
-                request_id=request_id,
-                api_key_id=caller.api_key_id,
-                product_id=plan.product_id,
-                generator_id=plan.generator_id,
-                quantity=order.quantity,
-                signing_key_id=answer.key_id,
-                signed_at=answer.timestamp,
-                signature=answer.signature,
-                payload=answer.payload,
-                activation_limit=plan.activation_limit,
-                validity=plan.validity,
-                created_at=clock(),
-                keyed=keyed,
-                body=None if keyed is None else answer.body,
-            )
+        while not draw.is_searching:
             try:
-                batch_id = await store.keep(storage, batch)
+                return await issue(draw)
             except licenses.KeysCollide:
                 await plan.draw(draw.replace, await licenses.taken(storage, draw.keys))
-            else:
-                return Batched(answer, batch_id, license_keys)
-    except (CannotDraw, NoSuchFunction) as error:
+        async with _search_turn():
+            while True:
+                draw.replace(await licenses.stored(storage, draw.suspects))
+                with suppress(licenses.KeysCollide):
+                    return await issue(draw)
+    except (CannotDraw, NoSuchFunction, store.CapReached) as error:
         raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error
 
 
 def not_to_be_had(error: Exception, generator_id: int, product_key_id: int | None) -> Refusal:
     """The refusal of an order whose keys cannot be made; the reason is for the log."""
-    _logger.warning("no license keys generated", generator_id=generator_id, reason=str(error), where=log.where(error))
+    reason = "its cap is reached" if isinstance(error, store.CapReached) else str(error)
+    _logger.warning("no license keys generated", generator_id=generator_id, reason=reason, where=log.where(error))
     return Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=product_key_id)
+
+
+_search_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+def _search_turn() -> asyncio.Lock:
+    """Who looks through a small key space does so alone in his process: two would find the same keys left."""
+    return _search_turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())

@@ -5,8 +5,9 @@ from datetime import datetime
 from uuid import uuid4
 
 from hanaper.issuing import custom, rules, store
+from hanaper.issuing.caps import cap_fault
 from hanaper.issuing.formats import Recipe, format_of
-from hanaper.issuing.models import Generator
+from hanaper.issuing.models import Generator, GeneratorCap
 from hanaper.licenses.rules import terms_fault
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
@@ -27,6 +28,7 @@ class NewGenerator:
         validity: days, copied to each key; 0 is for ever.
         active: whether it may be used at once.
         expected_keys: how many keys it is going to make; the odds are computed for this number.
+        cap: the most keys it may ever make; None for no such limit.
     """
 
     product: int | str
@@ -36,6 +38,7 @@ class NewGenerator:
     validity: int = 0
     active: bool = True
     expected_keys: int = DEFAULT_EXPECTED_KEYS
+    cap: int | None = None
 
 
 def check(recipe: Recipe, expected_keys: int) -> rules.Strength | None:
@@ -86,7 +89,7 @@ def create(session: Session, new: NewGenerator, *, now: datetime) -> tuple[Gener
     """
     recipe = new.recipe
     name = new.name or recipe.method
-    _refuse(rules.name_fault(name), terms_fault(new.activation_limit, new.validity))
+    _refuse(rules.name_fault(name), terms_fault(new.activation_limit, new.validity), cap_fault(new.cap))
     strength = check(recipe, new.expected_keys)
     product = products.find(session, new.product)
     if product is None:
@@ -109,6 +112,8 @@ def create(session: Session, new: NewGenerator, *, now: datetime) -> tuple[Gener
         updated_at=now,
     )
     store.add(session, row)
+    if new.cap is not None:
+        store.add(session, GeneratorCap(generator_id=row.id, cap=new.cap, issued=0))
     return row, strength
 
 

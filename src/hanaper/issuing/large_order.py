@@ -18,6 +18,7 @@ from hanaper.issuing.formats import format_of
 from hanaper.issuing.generate import not_to_be_had
 from hanaper.issuing.models import Batch
 from hanaper.issuing.plan import Order, Plan, plan_for
+from hanaper.issuing.store import CapReached, cap_of, count_on
 from hanaper.licenses import store as licenses
 from hanaper.licenses.key_formats import KeyFormat
 from hanaper.protocol import codes
@@ -52,7 +53,8 @@ class LargeOrders:
             keyed: the request under its idempotency key, if it has one.
 
         Raises:
-            Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had. Nothing is there.
+            Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had, or the cap is reached.
+                Nothing is there.
             ConfigurationChanged: begin again with a newer snapshot. Nothing is there.
             Repeated: a twin of the request was carried out. Nothing is there.
             Unavailable: the database does not answer.
@@ -72,7 +74,7 @@ class LargeOrders:
                 return await self._issue(order, plan, caller, request_id, snapshot, reserved, keyed)
             except Exception as error:
                 await asyncio.to_thread(staging.discard, self.storage, reserved.batch_id)
-                if isinstance(error, CannotDraw | NoSuchFunction):
+                if isinstance(error, CannotDraw | NoSuchFunction | CapReached):
                     raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error
                 if isinstance(error, staging.Abandoned):
                     raise Unavailable("a large order stood still for so long that it was cleared away") from error
@@ -94,6 +96,8 @@ class LargeOrders:
         reserved: staging.Reserved,
         keyed: Keyed | None,
     ) -> SignedAnswer:
+        if plan.capped:
+            await asyncio.to_thread(self.storage.read, lambda session: need_room(session, plan, order.quantity))
         form = format_of(plan.recipe)
         if form.key_space is not None and form.key_space < order.quantity:
             raise CannotDraw(f"{order.quantity} keys asked of a key space of {form.key_space}")
@@ -123,6 +127,8 @@ class LargeOrders:
                 complete(session, keyed, answer)
             if not staging.finish(session, batch, snapshot.version):
                 raise ConfigurationChanged
+            if plan.capped:
+                count_on(session, plan.generator_id, order.quantity)
 
         await asyncio.to_thread(self.storage.write, finish)
         return answer
@@ -143,6 +149,17 @@ class LargeOrders:
             try:
                 await staging.stage(self.storage, piece)
             except licenses.KeysCollide:
-                await plan.draw(draw.replace, await licenses.taken(self.storage, draw.keys))
+                await plan.draw(draw.replace, await licenses.taken(self.storage, draw.suspects))
             else:
                 return draw.keys
+
+
+def need_room(session: Session, plan: Plan, quantity: int) -> None:
+    """Look before thousands of license keys are stored for nothing. What counts is counted at the end.
+
+    Raises:
+        CapReached: there is no room for them under the generator's cap.
+    """
+    row = cap_of(session, plan.generator_id)
+    if row is not None and row.issued + quantity > row.cap:
+        raise CapReached

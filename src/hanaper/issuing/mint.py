@@ -53,14 +53,17 @@ def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *,
         Their ids, in order.
 
     Raises:
-        CannotMint: there are not that many different ones, or the custom function failed.
+        CannotMint: there are not that many different ones, the cap is reached, or the custom function failed.
         KeysCollide: somebody stored one of them at this moment; the transaction has to be rolled back, and may be
             repeated.
     """
     try:
+        store.count_on(session, generator.id, quantity)
         draw = Draw(format_of(recipe_of(generator)), quantity)
-        while taken := licenses.already_stored(session, draw.keys):
-            draw.replace(taken)
+        while licenses.already_stored(session, draw.keys):
+            draw.replace(licenses.already_stored(session, draw.suspects))
+    except store.CapReached as error:
+        raise CannotMint("its cap is reached", keys.active_id(session, generator.product_id)) from error
     except (CannotDraw, NoSuchFunction) as error:
         raise CannotMint(str(error), keys.active_id(session, generator.product_id)) from error
     own = generator.activation_limit if terms.activation_limit is None else terms.activation_limit

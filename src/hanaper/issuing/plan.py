@@ -51,6 +51,7 @@ class Plan:
     recipe: Recipe
     activation_limit: int
     validity: int
+    capped: bool
 
     async def draw(self, work: Callable[..., Result], *arguments: object) -> Result:
         """Call what draws: where it stands, or in a thread where a custom function is called.
@@ -97,6 +98,7 @@ def _load(session: Session, reference: int | str) -> Plan | None:
         recipe=recipe_of(generator),
         activation_limit=generator.activation_limit,
         validity=generator.validity,
+        capped=store.cap_of(session, generator.id) is not None,
     )
 
 

@@ -1,18 +1,20 @@
 """Queries of issuing."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from hanaper.idempotency.store import Keyed, Repeated, record_on_sqlite
-from hanaper.issuing.models import Batch, Generator
+from hanaper.issuing.models import Batch, Generator, GeneratorCap
+from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.licenses.store import KeysCollide
 from hanaper.products.models import Product
 from hanaper.protocol import codes
@@ -36,6 +38,7 @@ class NewBatch:
         version: of the configuration it was made by.
         payload: the signed bytes; the license keys are read out of them, so what is stored is what was signed.
         created_at: in UTC.
+        capped: whether the generator has a cap.
         keyed: the request under its idempotency key, and
         body: the answer as it goes out; both None where the request has no such key.
     """
@@ -53,6 +56,7 @@ class NewBatch:
     activation_limit: int
     validity: int
     created_at: datetime
+    capped: bool = False
     keyed: Keyed | None = None
     body: bytes | None = None
 
@@ -65,6 +69,11 @@ class NotKept(Enum):
 
     CONFIGURATION_CHANGED = auto()
     REPEATED = auto()
+    CAP_REACHED = auto()
+
+
+class CapReached(Exception):
+    """The generator may not make that many license keys any more."""
 
 
 _SQLITE_BATCH = """
@@ -152,11 +161,13 @@ async def keep(storage: Storage, batch: NewBatch) -> int:
     Raises:
         ConfigurationChanged: since the batch was made. Nothing is stored.
         Repeated: a twin of the request was carried out. Nothing is stored.
+        CapReached: the generator's cap does not allow that many. Nothing is stored.
         KeysCollide: a license key is stored already. Nothing is stored.
         Unavailable: the database does not answer.
     """
+    bulk = record_capped if batch.capped else record
     try:
-        kept = await storage.submit(record, batch, size=batch.quantity)
+        kept = await storage.submit(bulk, batch, size=batch.quantity)
     except IntegrityError as error:
         raise KeysCollide from error
     match kept:
@@ -164,6 +175,8 @@ async def keep(storage: Storage, batch: NewBatch) -> int:
             raise ConfigurationChanged
         case NotKept.REPEATED:
             raise Repeated
+        case NotKept.CAP_REACHED:
+            raise CapReached
     return kept
 
 
@@ -190,6 +203,97 @@ def record(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]) -> Se
     return [outcomes.get(place, NotKept.CONFIGURATION_CHANGED) for place in range(1, len(batches) + 1)]
 
 
+def record_capped(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]) -> Sequence[int | NotKept]:
+    """The same for batches of generators that have a cap: each is counted first, and stored if there is room.
+
+    The statements of a group make one transaction. Its rows are locked in one order by all who do this: generators by
+    id, and what stands under an idempotency key after them.
+    """
+    outcomes: dict[int, int | NotKept] = {}
+    with _one_transaction(cursor, dialect):
+        for place, batch in sorted(enumerate(batches), key=lambda each: each[1].generator_id):
+            cursor.execute("SAVEPOINT batch")
+            counted = _counted(cursor, dialect, batch)
+            outcome = record(cursor, dialect, [batch])[0] if counted else NotKept.CAP_REACHED
+            if counted and not isinstance(outcome, int):
+                cursor.execute("ROLLBACK TO SAVEPOINT batch")
+            cursor.execute("RELEASE SAVEPOINT batch")
+            outcomes[place] = outcome
+    return [outcomes[place] for place in range(len(batches))]
+
+
+def _one_transaction(cursor: Any, dialect: str) -> AbstractContextManager[Any]:
+    """PostgreSQL's driver is in autocommit mode, where each statement would be one by itself."""
+    if dialect == "sqlite":
+        return nullcontext()
+    transaction: AbstractContextManager[Any] = cursor.connection.transaction()
+    return transaction
+
+
+_COUNT = """
+    UPDATE generator_caps SET issued = issued + {quantity} WHERE generator_id = {generator_id}
+        AND issued + {quantity} <= cap RETURNING 1
+"""
+_SQLITE_COUNT = _COUNT.format(quantity="?1", generator_id="?2")
+_POSTGRESQL_COUNT = _COUNT.format(quantity="%(quantity)s", generator_id="%(generator_id)s")
+
+
+def _counted(cursor: DBAPICursor, dialect: str, batch: NewBatch) -> bool:
+    if dialect == "sqlite":
+        cursor.execute(_SQLITE_COUNT, (batch.quantity, batch.generator_id))
+    else:
+        cursor.execute(_POSTGRESQL_COUNT, {"quantity": batch.quantity, "generator_id": batch.generator_id})
+    return bool(cursor.fetchall())
+
+
+def count_on(session: Session, generator_id: int, quantity: int) -> None:
+    """Count license keys that this transaction is going to store.
+
+    Raises:
+        CapReached: there is no room for them. A generator without a cap always has room.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        # Whoever sets a cap now waits for this transaction; or else this one waits, and then sees the cap.
+        session.execute(text("LOCK TABLE license_keys IN ROW EXCLUSIVE MODE"))
+    room = update(GeneratorCap).where(
+        GeneratorCap.generator_id == generator_id, GeneratorCap.issued + quantity <= GeneratorCap.cap
+    )
+    counted = session.execute(
+        room.values(issued=GeneratorCap.issued + quantity).returning(GeneratorCap.generator_id)
+    ).first()
+    if counted is None and cap_of(session, generator_id) is not None:
+        raise CapReached
+
+
+def count_made(session: Session, generator_id: int) -> int:
+    """How many license keys a generator has made, by counting. Until the end of the transaction nobody makes any."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Others' statements lock the table before they look at the version of the configuration: they come before this
+        # transaction and are counted, or after it and see its cap.
+        session.execute(text("SET LOCAL statement_timeout = '10min'"))
+        session.execute(text("LOCK TABLE license_keys IN SHARE MODE"))
+    staged = select(StagedBatch.batch_id)
+    mine = select(func.count()).select_from(LicenseKey).where(LicenseKey.generator_id == generator_id)
+    return session.scalars(mine.where(or_(LicenseKey.batch_id.is_(None), LicenseKey.batch_id.not_in(staged)))).one()
+
+
+def cap_of(session: Session, generator_id: int, *, for_update: bool = False) -> GeneratorCap | None:
+    """The cap of a generator with its count; None where it has none."""
+    query = select(GeneratorCap).where(GeneratorCap.generator_id == generator_id)
+    return session.scalars(query.with_for_update() if for_update else query).one_or_none()
+
+
+def caps(session: Session) -> dict[int, GeneratorCap]:
+    """All caps, by generator."""
+    return {row.generator_id: row for row in session.scalars(select(GeneratorCap))}
+
+
+def remove(session: Session, row: GeneratorCap) -> None:
+    """Delete a cap."""
+    session.delete(row)
+    session.flush()
+
+
 def _record_on_sqlite(cursor: DBAPICursor, batch: NewBatch, version: int) -> int | NotKept:
     if batch.version != version:
         return NotKept.CONFIGURATION_CHANGED
@@ -212,7 +316,7 @@ def _record_on_sqlite(cursor: DBAPICursor, batch: NewBatch, version: int) -> int
     return batch_id
 
 
-def add(session: Session, row: Generator | Batch) -> None:
+def add(session: Session, row: Generator | Batch | GeneratorCap) -> None:
     """Store a row; its id is known afterwards."""
     session.add(row)
     session.flush()

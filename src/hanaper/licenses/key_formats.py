@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, product
 from math import ceil
 from typing import Protocol
 
@@ -72,7 +73,13 @@ class ChunkFormat:
 
     def draw(self, quantity: int) -> list[str]:
         """Draw every character uniformly from the charset."""
-        text = uniform_characters(self.charset, quantity * self.characters)
+        return self._keys_of(uniform_characters(self.charset, quantity * self.characters))
+
+    def every(self) -> list[str]:
+        """All different keys, for small key spaces."""
+        return self._keys_of("".join(chain.from_iterable(product(self.charset, repeat=self.characters))))
+
+    def _keys_of(self, text: str) -> list[str]:
         size = self.chunk_length
         chunks = [text[start : start + size] for start in range(0, len(text), size)]
         per_key = self.number_of_chunks

@@ -66,10 +66,19 @@ async def taken(storage: Storage, license_keys: Sequence[str]) -> set[str]:
         KeysCollide: there are none: some other constraint is violated, which is a bug.
         Unavailable: the database does not answer.
     """
-    found = await asyncio.to_thread(storage.read, lambda session: already_stored(session, license_keys))
+    found = await stored(storage, license_keys)
     if not found:
         raise KeysCollide
     return found
+
+
+async def stored(storage: Storage, license_keys: Sequence[str]) -> set[str]:
+    """Those of some license keys that are stored.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    return await asyncio.to_thread(storage.read, lambda session: already_stored(session, license_keys))
 
 
 def already_stored(session: Session, license_keys: Sequence[str]) -> set[str]:

@@ -1,0 +1,55 @@
+"""Caps: the most license keys a generator may ever make.
+
+The count is a row of its own: a generator without a cap has none, and its requests meet at no row. Every way to make
+license keys counts them in the transaction that stores them, by one conditional statement.
+"""
+
+from datetime import datetime
+
+from hanaper.issuing import store
+from hanaper.issuing.models import Generator, GeneratorCap
+from hanaper.refusal import Invalid
+from hanaper.storage.session import Session
+
+LARGEST_CAP = 2**53
+"""Every JSON reader knows this number exactly."""
+
+
+def cap_fault(cap: int | None) -> str | None:
+    """Why a cap is none; None where it is one."""
+    if cap is None or 1 <= cap <= LARGEST_CAP:
+        return None
+    return f"a cap is from 1 to {LARGEST_CAP}"
+
+
+def set_cap(session: Session, reference: int | str, cap: int | None, *, now: datetime) -> Generator:
+    """Set the cap of a generator, or (None) take it away.
+
+    What the generator has made counts, also what has been deleted since. Nobody can make license keys while it is
+    being counted for the first time, which takes a second for ten million of them.
+
+    Raises:
+        Invalid: there is no such generator, the cap is none, or the generator has made more already.
+    """
+    found = store.find(session, reference)
+    if found is None:
+        raise Invalid(f"there is no generator {reference!r}: see `hanaper generator list`")
+    fault = cap_fault(cap)
+    if fault is not None:
+        raise Invalid(fault)
+    generator, _ = found
+    generator.updated_at = now
+    row = store.cap_of(session, generator.id, for_update=True)
+    if cap is None:
+        if row is not None:
+            store.remove(session, row)
+        return generator
+    issued = store.count_made(session, generator.id) if row is None else row.issued
+    if cap < issued:
+        raise Invalid(f"generator {generator.id} has made {issued} license keys already: a cap of {cap} is too low")
+    if row is None:
+        store.add(session, GeneratorCap(generator_id=generator.id, cap=cap, issued=issued))
+    else:
+        row.cap = cap
+        session.flush()
+    return generator
