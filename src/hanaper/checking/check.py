@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from hanaper.checking import store
 from hanaper.checking.check_batches import check_batches, check_others
+from hanaper.checking.check_records import check_caps, check_idempotency_records
 from hanaper.checking.check_signing_keys import check_secret, check_signing_keys
 from hanaper.checking.faults import FAULTS, UNIQUE
 from hanaper.checking.report import Report
+from hanaper.idempotency.models import IdempotencyRecord
 from hanaper.keystore.keys import Keystore
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.storage.session import Session
@@ -23,7 +25,11 @@ def size(storage: Storage) -> int:
     """How many rows will be gone through, for a progress bar."""
 
     def rows(session: Session) -> int:
-        return sum(store.count(session, model) for model in FAULTS) + store.count(session, LicenseKey)
+        return (
+            sum(store.count(session, model) for model in FAULTS)
+            + store.count(session, LicenseKey)
+            + store.count(session, IdempotencyRecord)
+        )
 
     return storage.read(rows)
 
@@ -70,6 +76,8 @@ def _check(session: Session, keystore: Keystore | None, report: Report, now: dat
             report.add("abandoned", StagedBatch.__tablename__, batch_id, text)
     check_batches(session, verifiers, staged, report, advance)
     check_others(session, report, advance)
+    check_caps(session, report)
+    check_idempotency_records(session, verifiers, report, advance)
     _check_rows(session, report, advance)
     _check_unique(session, report)
 

@@ -11,6 +11,8 @@ from hanaper.issuing.models import Batch, Generator
 from hanaper.keystore.models import SigningKey
 from hanaper.licenses import rules
 from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta, StagedBatch
+from hanaper.outbound.models import OutgoingCall
+from hanaper.outbound.store import DONE, FAILED, WAITING
 from hanaper.products.models import Product, ProductMeta
 from hanaper.storage.base import Base
 
@@ -114,6 +116,12 @@ FAULTS: dict[type[Any], Sequence[Fault]] = {
     ),
     ProductMeta: (Fault("no_product", "its product is not there", _gone(Product, ProductMeta.product_id)),),
     Generator: (Fault("no_product", "its product is not there", _gone(Product, Generator.product_id)),),
+    OutgoingCall: (
+        Fault("state", "there is no such state", OutgoingCall.state.not_in((WAITING, DONE, FAILED))),
+        Fault("attempts", "it was tried less often than never", OutgoingCall.attempts < 0),
+        Fault("url", "it goes nowhere", OutgoingCall.url.not_like("http%://%")),
+        Fault("body", "it says nothing", OutgoingCall.body == ""),
+    ),
 }
 """What is looked at row by row. What `update-license-key` may change is no fault, nor is a limit that was lowered."""
 
