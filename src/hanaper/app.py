@@ -1,6 +1,7 @@
 """The application: everything wired and checked before the port opens."""
 
 import gc
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,25 +21,27 @@ from hanaper.outbound.deliver import Deliverer
 from hanaper.refusal import EXIT_BUG, Fault
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
-from hanaper.storage.configuration import Configuration
+from hanaper.storage.configuration import Configuration, compared_version
 from hanaper.storage.schema import require_current
 from hanaper.storage.transactions import Storage
 from hanaper.web import health
 from hanaper.web.direct import Direct
+from hanaper.web.drain import Drain
 from hanaper.web.failures import failure_response
 from hanaper.web.middleware import Edge
+from hanaper.web.readiness import Readiness
 from hanaper.web.services import Services
 
 YOUNG_OBJECTS = 20_000
 _logger = log.get(__name__)
 
 
-def open_services(settings: Settings, time: clock.Clock = clock.utc_now, meter: Meter = OFF) -> Services:
+def open_services(settings: Settings, time: clock.Clock | None = None, meter: Meter = OFF) -> Services:
     """Open and check everything the server needs.
 
     Args:
         settings: of the installation.
-        time: the time of day.
+        time: the time of day; None for the clock of this machine, under guard.
         meter: is told what happens.
 
     Raises:
@@ -48,19 +51,28 @@ def open_services(settings: Settings, time: clock.Clock = clock.utc_now, meter: 
     storage = Storage.open(settings, meter, make=False)
     try:
         require_current(storage)
+        guard = _guarded_clock(storage)
         keystore = Keystore.from_settings(settings)
         keyring = keystore.keyring(storage)
         pepper = storage.read(keystore.pepper)
     except BaseException:
         storage.close()
         raise
-    configuration = Configuration(storage)
+    time = time or guard
+    configuration = Configuration(storage, guard)
     signing = SigningService(keyring, time, meter)
-    return Services(settings, time, storage, configuration, keystore, signing, pepper, meter)
+    drain = Drain(settings.drain_delay)
+    return Services(settings, time, storage, configuration, keystore, signing, pepper, meter, drain)
 
 
-def create_app(services: Services) -> ASGIApp:
-    """The ASGI application. It closes the services when the server stops."""
+def create_app(services: Services, *, follow_signals: bool = False, listener: socket.socket | None = None) -> ASGIApp:
+    """The ASGI application. It closes the services when the server stops.
+
+    Args:
+        services: wired.
+        follow_signals: whether SIGTERM of this process is the application's, see `Drain`.
+        listener: the socket of a process that serves alone.
+    """
     private_networks = services.settings.outbound_private_networks
 
     @asynccontextmanager
@@ -70,6 +82,8 @@ def create_app(services: Services) -> ASGIApp:
         purger = Purger(services.storage)
         delivery.start()
         purger.start()
+        if follow_signals:
+            services.drain.follow_signals(listener)
         yield
         delivery.stop()
         purger.stop()
@@ -85,6 +99,7 @@ def create_app(services: Services) -> ASGIApp:
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.readiness = Readiness(services)
     for base_path in api.BASE_PATHS:
         for router in api.ROUTERS:
             app.include_router(router, prefix=base_path)
@@ -93,7 +108,8 @@ def create_app(services: Services) -> ASGIApp:
     for kind in (HTTPException, Exception):
         app.add_exception_handler(kind, lambda _, error: failure_response(error, services.signing))
     _warn_of_missing_functions(services.storage)
-    return Edge(Direct(app, api.direct_routes()), services.signing, api.endpoint_names(), services.meter)
+    inner = Direct(app, api.direct_routes())
+    return Edge(inner, services.signing, api.endpoint_names(), services.meter, services.drain)
 
 
 def settle() -> None:
@@ -112,7 +128,7 @@ def from_environment() -> ASGIApp:
     settings = Settings()
     log.configure(settings.log_level, settings.log_format)
     try:
-        app = create_app(open_services(settings, meter=_meter(settings)))
+        app = create_app(open_services(settings, meter=_meter(settings)), follow_signals=True)
     except Fault as fault:
         _logger.error("this process cannot serve", reason=str(fault))  # noqa: TRY400 -- foreseen: no place in the code
         sys.exit(fault.exit_status)
@@ -129,6 +145,14 @@ def _meter(settings: Settings) -> Meter:
     from hanaper.metrics import expose  # noqa: PLC0415 -- a server without metrics does without their library
 
     return expose.joined()
+
+
+def _guarded_clock(storage: Storage) -> clock.GuardedClock:
+    has_clock = storage.database.file is None
+    guard = clock.GuardedClock(referee=has_clock)
+    if has_clock:
+        storage.read(lambda session: compared_version(session, guard))
+    return guard
 
 
 def _warn_of_missing_functions(storage: Storage) -> None:

@@ -49,6 +49,12 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address `serve` listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port `serve` listens on.")
     workers: int = Field(default=1, ge=1, le=64, description="Serving processes on this machine.")
+    drain_delay: int = Field(
+        default=5,
+        ge=0,
+        le=600,
+        description="Seconds for which a process that gets SIGTERM goes on serving, so that proxies find another one.",
+    )
     max_quantity: int = Field(
         default=1000, ge=1, le=QUANTITY_CEILING, description="Most license keys one API call may ask for."
     )

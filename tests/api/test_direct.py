@@ -27,10 +27,10 @@ from hanaper.metrics.meter import OFF
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
 from hanaper.settings import Settings
-from hanaper.storage.transactions import Storage
 from hanaper.web.direct import Direct
 from hanaper.web.failures import failure_response
 from hanaper.web.middleware import Edge
+from hanaper.web.readiness import Readiness
 from hanaper.web.responses import SignedResponse
 from hanaper.web.services import Services
 
@@ -152,11 +152,11 @@ def test_an_escaped_path_is_the_same_path(world: World) -> None:
 
 
 def test_what_nobody_foresaw_on_the_long_way_is_signed_as_well(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug(_: Storage) -> None:
+    async def bug(_: Readiness) -> None:
         raise ZeroDivisionError("secret details")
 
     with monkeypatch.context() as planted:
-        planted.setattr(Storage, "ping", bug)
+        planted.setattr(Readiness, "reason", bug)
         answer = api.get("/readyz")
     assert (answer.code, answer.status, answer.signed_by) == (1706, 500, "global")
     assert b"secret" not in answer.http.content
@@ -189,7 +189,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
     assert isinstance(inner, Direct)
     framework = inner._app  # noqa: SLF001 -- as above
     # As it was before there was a short way: inside of the framework's own error middleware.
-    framework.add_middleware(Edge, signing=others.signing, endpoints={}, meter=OFF)
+    framework.add_middleware(Edge, signing=others.signing, endpoints={}, meter=OFF, drain=others.drain)
     with serving(direct) as one, serving(framework) as other:
         yield Both(one, other, services)
 

@@ -19,9 +19,10 @@ from tests.support.api import serving
 
 from hanaper import api
 from hanaper.cli.main import app
-from hanaper.cli.serve import DRAIN_S, KEEP_ALIVE_S
+from hanaper.cli.serve import FINISH_S, KEEP_ALIVE_S
 from hanaper.settings import Settings
 from hanaper.web import health
+from hanaper.web.drain import LAST_CALL_S
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -264,7 +265,10 @@ def test_replicas_share_the_key_encryption_key_and_cannot_change_it() -> None:
 
 
 def test_a_replica_is_given_the_time_to_finish() -> None:
-    assert all(_seconds(SERVICES[name]["stop_grace_period"]) > DRAIN_S for name in REPLICAS)
+    longest = Settings.model_fields["drain_delay"].default + LAST_CALL_S + FINISH_S
+    assert all(_seconds(SERVICES[name]["stop_grace_period"]) > longest + 5 for name in REPLICAS)
+    [stop_timeout] = re.findall(r"--stop-timeout (\d+)", (ROOT / "docs/docker.md").read_text())
+    assert int(stop_timeout) > longest + 5
 
 
 def test_only_the_proxy_is_reached_from_outside_and_from_this_machine_only() -> None:

@@ -127,7 +127,8 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, path: str, 
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
+    # Not SIGTERM, which has a delay for proxies.
+    process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:

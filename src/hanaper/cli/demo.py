@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -92,7 +93,8 @@ def _server(installed: Installed, port: int) -> Iterator[str]:
             print(f"   ready on {base_url}\n")
             yield base_url
         finally:
-            process.terminate()
+            # Without the delay that SIGTERM has for proxies.
+            process.send_signal(signal.SIGINT)
             try:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:

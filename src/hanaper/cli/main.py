@@ -24,7 +24,8 @@ from hanaper.cli import (
     verify,
 )
 from hanaper.cli.output import note
-from hanaper.refusal import EXIT_BUG, Fault, Refusal
+from hanaper.clock import ClockWrong
+from hanaper.refusal import EXIT_BUG, Fault, Refusal, Unavailable
 
 EXIT_INTERRUPTED = 130
 
@@ -77,6 +78,9 @@ def main() -> NoReturn:
     except Refusal as refusal:
         note(f"hanaper: refused with {refusal.code.number} {refusal.code.message}")
         sys.exit(1)
+    except ClockWrong as error:
+        note(f"hanaper: the clock of this machine is wrong, {error}: set it")
+        sys.exit(Unavailable.exit_status)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except Exception as error:  # noqa: BLE001 -- a bug: told without its text, which may quote a license key

@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from hanaper import __version__, log
 from hanaper.access import store as access
@@ -22,8 +21,9 @@ from hanaper.refusal import Misconfigured, Unavailable
 from hanaper.settings import Settings, http_url
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
+from hanaper.web.supervisor import Supervisor
 
-DRAIN_S = 15
+FINISH_S = 15
 KEEP_ALIVE_S = 5
 _logger = log.get(__name__)
 
@@ -37,7 +37,7 @@ def serve(
     migrate_first: Annotated[bool, typer.Option("--migrate", help="Bring the schema up to date first.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Start the server. Everything is checked before the port opens; SIGTERM finishes what is under way."""
+    """Start the server. Everything is checked before the port opens; SIGTERM drains and finishes what is under way."""
     given = {"host": host, "port": port, "workers": workers}
     for name, value in given.items():
         if value is not None:
@@ -77,7 +77,8 @@ def _measuring(settings: Settings) -> Iterator[Meter]:
 
 
 def _one_process(services: Services, listener: socket.socket) -> Callable[[], None]:
-    server = uvicorn.Server(_config(create_app(services), services.settings))
+    app = create_app(services, follow_signals=True, listener=listener)
+    server = uvicorn.Server(_config(app, services.settings))
     settle()
 
     def stop(*_: object) -> None:
@@ -94,7 +95,8 @@ def _several_processes(services: Services, listener: socket.socket) -> Callable[
     # Each worker opens its own services; these have only been a check.
     services.storage.close()
     _forget_main_program()
-    return Multiprocess(_config("hanaper.app:from_environment", services.settings), sockets=[listener]).run
+    config = _config("hanaper.app:from_environment", services.settings)
+    return Supervisor(config, listener, services.settings.drain_delay).run
 
 
 def _forget_main_program() -> None:
@@ -123,7 +125,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=FINISH_S,
     )
 
 

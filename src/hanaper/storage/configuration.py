@@ -11,9 +11,10 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, CheckConstraint, Integer, String, select
+from sqlalchemy import BigInteger, CheckConstraint, Float, Integer, String, cast, extract, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from hanaper.clock import GuardedClock
 from hanaper.storage.base import Base, Moment, length_within
 from hanaper.storage.transactions import Storage
 
@@ -57,6 +58,16 @@ class ConfigurationChanged(Exception):
 def current_version(session: Session) -> int:
     """The version as this transaction sees it."""
     return session.scalars(select(ConfigurationVersion.version)).one()
+
+
+def compared_version(session: Session, clock: GuardedClock) -> int:
+    """The same, and on the way the clock is compared with that of the database, which has to be PostgreSQL."""
+    asked = monotonic()
+    moment = cast(extract("epoch", func.clock_timestamp()), Float)
+    version, told = session.execute(select(ConfigurationVersion.version, moment)).one()
+    clock.compare(told, asked=asked, told=monotonic())
+    number: int = version
+    return number
 
 
 class Snapshot:
@@ -119,8 +130,15 @@ class Snapshot:
 class Configuration:
     """The newest snapshot of a process. For one event loop."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, clock: GuardedClock | None = None) -> None:
+        """Remember nothing yet.
+
+        Args:
+            storage: to read from.
+            clock: to be compared with that of the database, if that is PostgreSQL.
+        """
         self._storage = storage
+        self._clock = clock if storage.database.file is None else None
         self._snapshot: Snapshot | None = None
         self._looking: asyncio.Task[Snapshot] | None = None
 
@@ -149,10 +167,13 @@ class Configuration:
     async def _look_up(self) -> Snapshot:
         try:
             began = monotonic()
-            version = await asyncio.to_thread(self._storage.read, current_version)
+            version = await asyncio.to_thread(self._storage.read, self._version)
             if self._snapshot is None or self._snapshot.version != version:
                 self._snapshot = Snapshot(self._storage, version, began)
             self._snapshot.seen = max(self._snapshot.seen, began)
             return self._snapshot
         finally:
             self._looking = None
+
+    def _version(self, session: Session) -> int:
+        return current_version(session) if self._clock is None else compared_version(session, self._clock)

@@ -127,6 +127,24 @@ class Storage:
         """
         self.read(lambda session: session.execute(text("SELECT 1")))
 
+    def is_writable(self) -> bool:
+        """Whether the database can be written to now. Nothing is written.
+
+        On SQLite this takes its turn among the writers.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        if self.database.file is None:
+            # So too on a standby.
+            setting = text("SELECT current_setting('transaction_read_only')")
+            return bool(self.read(lambda session: session.scalars(setting).one()) == "off")
+        try:
+            self.write(lambda _: None)
+        except Unavailable:
+            return False
+        return True
+
     def close(self) -> None:
         """Finish queued writes and close all connections."""
         self._writer.close()

@@ -5,6 +5,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from hanaper import log
+from hanaper.clock import ClockWrong
 from hanaper.idempotency.store import InFlight
 from hanaper.protocol import codes
 from hanaper.refusal import Fault, Refusal, Unavailable
@@ -32,8 +33,9 @@ def refusal_for(error: Exception) -> Refusal:  # noqa: PLR0911 -- a table: one l
             return Refusal(codes.UNREADABLE_BODY)  # Nobody is there to read it; the access log is.
         case InFlight():
             return in_flight()
-        case Unavailable():
-            _logger.error("unavailable", reason=str(error))
+        case Unavailable() | ClockWrong():
+            if isinstance(error, Unavailable):  # The guard of the clock speaks for itself, once.
+                _logger.error("unavailable", reason=str(error))
             return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_S})
         case Fault():
             # Something to mend, such as a product's damaged key. Its text is made for operators and holds no secret.
@@ -47,11 +49,13 @@ def failure_response(error: Exception, signing: SigningService) -> Response:
     """The signed answer to a failure.
 
     Where signing itself is what fails, the status goes out with an empty body: an unsigned answer would be worse
-    than none.
+    than none, and one with a wrong time worse still.
     """
     refusal = refusal_for(error)
     try:
         answer = signing.answer(refusal.code, refusal.payload, product_key_id=refusal.product_key_id)
+    except ClockWrong:
+        return Response(status_code=503, headers={"Retry-After": RETRY_AFTER_S})
     except Exception as signing_error:  # noqa: BLE001 -- whatever it is, the caller gets an answer
         _logger.critical("an answer could not be signed", where=log.where(signing_error))
         return Response(status_code=500)

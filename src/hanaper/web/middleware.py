@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hanaper import log
 from hanaper.metrics.meter import Meter
 from hanaper.signing.service import SigningService
+from hanaper.web.drain import Drain
 from hanaper.web.failures import failure_response
 
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
@@ -21,7 +22,9 @@ _logger = log.get(__name__)
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, signing: SigningService, endpoints: Mapping[str, str], meter: Meter) -> None:
+    def __init__(
+        self, app: ASGIApp, signing: SigningService, endpoints: Mapping[str, str], meter: Meter, drain: Drain
+    ) -> None:
         """Wrap an application.
 
         Args:
@@ -29,11 +32,13 @@ class Edge:
             signing: signs what is answered here.
             endpoints: their names by path; what else is asked for counts as one.
             meter: is told of each answer.
+            drain: whether this process is about to stop; then no connection is kept.
         """
         self._app = app
         self._signing = signing
         self._endpoints = endpoints
         self._meter = meter
+        self._drain = drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; connections of other kinds pass through."""
@@ -58,6 +63,8 @@ class Edge:
                     (b"x-request-id", request_id.encode("ascii")),
                     *_EVERY_ANSWER,
                 ]
+                if self._drain.begun:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

@@ -10,6 +10,7 @@ from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Configuration
 from hanaper.storage.transactions import Storage
+from hanaper.web.drain import Drain
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Services:
         signing: signs every answer.
         pepper: keys the digests of API keys. Secret.
         meter: is told what happens.
+        drain: whether this process is about to stop.
         large_orders: the turn of a large order.
     """
 
@@ -36,6 +38,7 @@ class Services:
     signing: SigningService
     pepper: bytes
     meter: Meter = field(default_factory=Meter)
+    drain: Drain = field(default_factory=lambda: Drain(0))
     large_orders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def __repr__(self) -> str:
