@@ -5,7 +5,7 @@ import json
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
@@ -107,7 +107,8 @@ class Load:
                 # Nothing has been sent. The server is not there, or has just been killed.
                 self._over.wait(0.01)
                 continue
-            with connection.sock:
+            # Also the connection that is opened where the server has closed the last one.
+            with closing(connection):
                 self._use(connection, chance)
 
     def _use(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:

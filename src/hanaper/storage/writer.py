@@ -111,6 +111,10 @@ class Writer:
         patience = asyncio.get_running_loop().call_later(self._longest_wait, give_up)
         try:
             outcome: Outcome = await job.future
+        except asyncio.CancelledError:
+            # Nobody would be told, so it is not done unless it is too late.
+            job.claim()
+            raise
         finally:
             patience.cancel()
         return outcome

@@ -1,0 +1,59 @@
+"""nginx in front of servers, with the configuration of docs/deploy."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_S = 60
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def proxy(ports: Sequence[int], folder: Path) -> Iterator[str]:
+    """Run nginx in front of two servers on these ports for the length of a `with` block; yields its base URL.
+
+    Only addresses, ports and files are others than in the file.
+    """
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    front, health = free_port(), free_port()
+    text = (ROOT / "docs" / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    for number, port in enumerate(ports, start=1):
+        text = text.replace(f"hanaper-{number}:8000", f"127.0.0.1:{port}")
+    text = text.replace("listen 8080;", f"listen 127.0.0.1:{front};").replace("127.0.0.1:8081", f"127.0.0.1:{health}")
+    text = text.replace("/dev/stdout", str(folder / "access.log")).replace(" /tmp/", f" {folder}/nginx-")
+    file = folder / "nginx.conf"
+    file.write_text(text, encoding="utf-8")
+    command = [program, "-c", str(file), "-p", str(folder), "-e", "stderr", "-g", "daemon off;"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_for(health)
+            yield f"http://127.0.0.1:{front}"
+        finally:
+            process.terminate()
+
+
+def _wait_for(port: int) -> None:
+    deadline = time.monotonic() + LONGEST_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline, "nginx does not start"
+            time.sleep(0.02)
+        else:
+            return
