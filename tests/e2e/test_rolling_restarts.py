@@ -53,8 +53,9 @@ class Replica:
 def restart(hanaper: Hanaper, folder: Path, times: int, **environment: str) -> tuple[History, list[float]]:
     """Restart both replicas, one after the other, while clients ask the proxy; how long the stops took."""
     history, took = History(), list[float]()
-    with ExitStack() as stack:
-        replicas = [Replica(hanaper, stack, **environment) for _ in range(2)]
+    # The replicas' first, since whoever is restarted must not end before the clients.
+    with ExitStack() as lives, ExitStack() as stack:
+        replicas = [Replica(hanaper, lives, **environment) for _ in range(2)]
         for replica in replicas:
             replica.start()
         url = stack.enter_context(proxy([replica.port for replica in replicas], folder))

@@ -35,24 +35,25 @@ def proxy(ports: Sequence[int], folder: Path) -> Iterator[str]:
     for number, port in enumerate(ports, start=1):
         text = text.replace(f"hanaper-{number}:8000", f"127.0.0.1:{port}")
     text = text.replace("listen 8080;", f"listen 127.0.0.1:{front};").replace("127.0.0.1:8081", f"127.0.0.1:{health}")
-    text = text.replace("/dev/stdout", str(folder / "access.log")).replace(" /tmp/", f" {folder}/nginx-")
+    text = text.replace(" /tmp/", f" {folder}/nginx-").replace("/dev/stdout", str(folder / "access.log"))
     file = folder / "nginx.conf"
     file.write_text(text, encoding="utf-8")
     command = [program, "-c", str(file), "-p", str(folder), "-e", "stderr", "-g", "daemon off;"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command) as process:
         try:
-            _wait_for(health)
+            _wait_for(health, process)
             yield f"http://127.0.0.1:{front}"
         finally:
             process.terminate()
 
 
-def _wait_for(port: int) -> None:
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + LONGEST_S
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S).close()
         except ConnectionRefusedError:
+            assert process.poll() is None, "nginx has ended at once"
             assert time.monotonic() < deadline, "nginx does not start"
             time.sleep(0.02)
         else:
