@@ -123,7 +123,7 @@ class GuardedClock:
         if moment < RELEASED.timestamp():
             return f"it says {datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}, before this release was made"
         if moment < self._highest - MOST_BACK_S:
-            return f"it went back by {self._highest - moment:.0f} s"
+            return f"it is {self._highest - moment:.0f} s behind what it said before"
         if not self._referee:
             return None
         if self._refereed is None:
