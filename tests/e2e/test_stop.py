@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 from tests.support.load import CLIENTS, History, load
+from tests.support.mutants import mutant
 from tests.support.processes import Hanaper
 from tests.support.store_check import Findings, check
 
@@ -20,6 +21,7 @@ STOPS = int(os.environ.get("HANAPER_TEST_STOPS", "1"))
 MORE = [("sqlite", "2"), ("postgresql", "1")]
 SLOW = pytest.mark.slow
 LONGEST_STOP_S = 10
+ENOUGH_FOR_A_MUTANT = 4
 NOT_SENT = "ConnectionRefusedError"
 NEVER = {"HANAPER_DRAIN_DELAY": "600"}
 FORM = {"api_key": "2964c3c9-0b5d-4d89-b3ac-4668f30bc492", "generator_id": "1", "quantity": "1"}
@@ -69,12 +71,25 @@ def test_whoever_asks_a_server_that_is_stopped_is_answered(demo_on_either: Hanap
 def test_without_a_delay_what_was_carried_out_is_answered_as_well(demo: Hanaper, workers: str) -> None:
     history = History()
     for _ in range(STOPS):
-        stop_under_load(demo, history, signal.SIGINT, "--workers", workers, **NEVER)
+        # With answers that come late: there is always something under way.
+        late = mutant("late_answers")
+        stop_under_load(demo, history, signal.SIGINT, "--workers", workers, **NEVER, **late)
     found = unanswered(demo, history)
     _logger.info("%d stops, %d answers, %d unanswered", STOPS, len(history.answers), found)
     assert found == 0
-    assert len(history.acknowledged) > CLIENTS
+    assert len(history.acknowledged) >= CLIENTS
     assert history.unexpected == []
+
+
+def test_a_server_that_does_not_wait_for_what_is_under_way_is_found(demo: Hanaper) -> None:
+    history, found = History(), 0
+    for _ in range(ENOUGH_FOR_A_MUTANT):
+        stop_under_load(demo, history, signal.SIGINT, **NEVER, **mutant("hasty_end"))
+        found = found or unanswered(demo, history)
+        _logger.info("%d answers, %d unanswered", len(history.answers), found)
+        if found:
+            break
+    assert found > 0
 
 
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=SLOW), 2])

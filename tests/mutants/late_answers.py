@@ -7,7 +7,7 @@ from unittest.mock import patch
 from hanaper.storage import writer
 from hanaper.storage.jobs import BulkJob, finish_bulk
 
-LATE_S = 0.3
+LATE_S = 1.0
 
 
 def _late(outcomes: list[tuple[BulkJob, Any, BaseException | None]]) -> None:
