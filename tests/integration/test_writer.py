@@ -1,8 +1,9 @@
 """The queue for SQLite's one writer (decision 0003)."""
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from threading import Event
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from hanaper.refusal import Unavailable
 from hanaper.storage.engine import connect, locate
@@ -133,6 +135,30 @@ def test_errors_reach_the_caller_and_nobody_else(engine: Engine, lock: Path, err
     assert writer.run(note("next")) == "next"
     assert notes(engine) == ["next"]
     writer.close()
+
+
+def test_an_item_that_is_cancelled_before_its_turn_is_not_written(engine: Engine, lock: Path) -> None:
+    writer = Writer(engine, lock)
+
+    def write(cursor: DBAPICursor, _: str, items: Sequence[str]) -> Sequence[None]:
+        cursor.executemany("INSERT INTO notes (note) VALUES (?)", [(item,) for item in items])
+        return [None] * len(items)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(writer.submit(write, "cancelled", 1))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        queued(writer, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with busy(writer) as (blocker, first, _):
+        asyncio.run(cancel())
+        blocker.finish.set()
+        first.result()
+    writer.close()
+    assert notes(engine) == ["blocker"]
 
 
 def test_closing_finishes_what_is_queued(engine: Engine, lock: Path) -> None:
