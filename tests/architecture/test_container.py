@@ -267,8 +267,9 @@ def test_replicas_share_the_key_encryption_key_and_cannot_change_it() -> None:
 def test_a_replica_is_given_the_time_to_finish() -> None:
     longest = Settings.model_fields["drain_delay"].default + LAST_CALL_S + FINISH_S
     assert all(_seconds(SERVICES[name]["stop_grace_period"]) > longest + 5 for name in REPLICAS)
-    [stop_timeout] = re.findall(r"--stop-timeout (\d+)", (ROOT / "docs/docker.md").read_text())
-    assert int(stop_timeout) > longest + 5
+    documented = re.findall(r"--stop-timeout (\d+)", (ROOT / "docs/docker.md").read_text())
+    assert documented
+    assert all(int(seconds) > longest + 5 for seconds in documented)
 
 
 def test_only_the_proxy_is_reached_from_outside_and_from_this_machine_only() -> None:
@@ -318,6 +319,15 @@ def test_the_proxy_has_the_limits_of_the_server() -> None:
     assert _values("client_body_timeout") == ["15s"]
     to_clients, to_replicas = sorted(_values("keepalive_timeout"), key=_seconds, reverse=True)
     assert _seconds(to_replicas) < KEEP_ALIVE_S <= _seconds(to_clients)
+
+
+def test_the_proxy_has_noticed_that_a_replica_stops_before_it_does() -> None:
+    delay = Settings.model_fields["drain_delay"].default
+    assert delay >= KEEP_ALIVE_S, "at the end of it no connection is idle"
+    assert min(map(_seconds, _values("keepalive_timeout"))) < delay
+    forgotten = re.findall(r"fail_timeout=(\w+)", " ".join(_values("server")))
+    assert len(forgotten) == len(REPLICAS)
+    assert all(_seconds(seconds) < delay for seconds in forgotten)
 
 
 def test_the_proxy_overwrites_what_tells_the_address_of_the_sender() -> None:

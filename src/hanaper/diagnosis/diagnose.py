@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from hanaper import RELEASED
 from hanaper.diagnosis import clock, disk, exposure, files, postgresql, server, sqlite, store
 from hanaper.diagnosis.finding import Finding, Verdict
 from hanaper.keystore.keys import Keystore
@@ -20,8 +21,6 @@ CHECKS = (
     *("postgresql-connections", "postgresql-role", "clock", "schema", "signing-keys", "demo-key", "newest-row"),
 )
 """In the order in which they are told."""
-
-BUILT = datetime(2026, 11, 1, tzinfo=UTC)
 
 _OF_SQLITE = "stop other programs that hold the file open; where it is damaged, restore it from a backup"
 _OF_POSTGRESQL = "start PostgreSQL, and see whether HANAPER_DATABASE_URL names the right one"
@@ -94,7 +93,7 @@ def _set_up(settings: Settings, storage: Storage) -> Iterator[Finding]:
         of_sqlite = storage.read(store.sqlite)
         yield from sqlite.library(of_sqlite)
         yield from sqlite.durability(of_sqlite)
-        yield from clock.clock(_now, built=BUILT, ask=None)
+        yield from clock.clock(_now, built=RELEASED, ask=None)
         return
     of_postgresql = storage.read(store.postgresql)
     yield from postgresql.version(of_postgresql)
@@ -103,7 +102,7 @@ def _set_up(settings: Settings, storage: Storage) -> Iterator[Finding]:
     yield from postgresql.writable(of_postgresql)
     yield from postgresql.connections(of_postgresql, settings)
     yield from postgresql.role(of_postgresql)
-    yield from clock.clock(_now, built=BUILT, ask=lambda: storage.read(store.postgresql_time))
+    yield from clock.clock(_now, built=RELEASED, ask=lambda: storage.read(store.postgresql_time))
 
 
 def _installation(settings: Settings, storage: Storage) -> Iterator[Finding]:
