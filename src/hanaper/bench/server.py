@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, path: str, log: Path) -> None:
-    deadline = time.monotonic() + STARTUP_S
+    deadline, said = time.monotonic() + STARTUP_S, "it did not answer"
     while time.monotonic() < deadline:
         if process.poll() is not None:
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -116,14 +116,16 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, path: str, 
         connection = HTTPConnection("127.0.0.1", port, timeout=STARTUP_S)
         try:
             connection.request("GET", path)
-            if connection.getresponse().status == _OK:
+            answer = connection.getresponse()
+            if answer.status == _OK:
                 return
+            said = answer.read().decode("ascii", "replace").strip()
         except (OSError, HTTPException):
             pass
         finally:
             connection.close()
         time.sleep(_POLL_S)
-    raise Unavailable(f"the server was not ready after {STARTUP_S:g} s")
+    raise Unavailable(f"the server was not ready after {STARTUP_S:g} s: {said}")
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

@@ -108,7 +108,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log: str)
         if process.poll() is not None:
             raise Unavailable(f"the server stopped at once: {Path(log).read_text(errors='replace').strip()}")
         try:
-            if httpx.get(f"{base_url}/readyz", timeout=2, trust_env=False).status_code == httpx.codes.OK:
+            if httpx.get(f"{base_url}/healthz", timeout=2, trust_env=False).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             time.sleep(0.1)

@@ -4,6 +4,7 @@ import time
 from threading import Event, Thread
 
 from hanaper import log
+from hanaper.clock import ClockWrong
 from hanaper.outbound.deliver import Deliverer
 from hanaper.refusal import Unavailable
 
@@ -43,7 +44,7 @@ class Background:
         while not self._stopped.wait(self._look_every_s):
             try:
                 self._look()
-            except Unavailable as error:
+            except (Unavailable, ClockWrong) as error:
                 self._not_well(reason=str(error))
             except Exception as error:  # noqa: BLE001 -- the next look may do better
                 self._not_well(exc_info=error)

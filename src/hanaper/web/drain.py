@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import threading
 from types import FrameType
 
 from hanaper import log
@@ -41,19 +42,25 @@ class Drain:
     def follow_signals(self, listener: socket.socket | None) -> None:
         """Take the signals over from the HTTP server, which is told when it is time to stop.
 
-        To be called in the main thread, on the running event loop.
+        To be called on the running event loop. Where that is not in the main thread, or the server has nothing to do
+        when a signal comes, nothing is taken over.
 
         Args:
             listener: of a process that serves alone; None for a worker.
         """
         loop = asyncio.get_running_loop()
-        stop = signal.getsignal(signal.SIGTERM)
-        if not callable(stop):
-            return  # A server that does not end by SIGTERM in an orderly way at all.
+        terminate, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or not (
+            callable(terminate) and callable(interrupt)
+        ):
+            return
 
         def stop_now(number: int, frame: FrameType | None) -> None:
             self.begun = True
-            stop(signal.SIGINT if number == signal.SIGINT else signal.SIGTERM, frame)
+            if number == signal.SIGINT:
+                interrupt(number, frame)
+            else:
+                terminate(signal.SIGTERM, frame)
 
         def last_call() -> None:
             if listener is not None:
