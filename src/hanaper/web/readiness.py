@@ -17,6 +17,7 @@ KEPT_S = 1.0
 """Anybody may ask as often as he likes; it is looked at so often at most."""
 LONGEST_LOOK_S = 3.0
 LEAST_FREE = 0.05
+_UNSEEN = "it could not be looked at"
 
 Check: TypeAlias = Callable[[Services], Awaitable[str | None]]
 """What is in the way, in a few words for anybody to read; None where nothing is."""
@@ -90,14 +91,14 @@ class Readiness:
         return self._reason
 
     async def _look(self) -> None:
-        reason: str | None = "it could not be looked at"
+        reason: str | None = _UNSEEN
         try:
             for check in CHECKS:
                 reason = await check(self._services)
                 if reason is not None:
                     break
         except Exception as error:  # Whatever it is, it is no reason to call this process ready.
-            reason = "it could not be looked at"
+            reason = _UNSEEN
             _logger.exception("readiness could not be looked at", exc_info=error)
         finally:
             self._reason, self._looked, self._looking = reason, monotonic(), None
