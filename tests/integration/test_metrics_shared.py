@@ -181,20 +181,27 @@ def test_the_folder_is_private_and_gone_afterwards(scratch: Path) -> None:
 def test_what_killed_servers_left_is_cleared_away_and_nothing_else(scratch: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "owner.lock").touch()
-    for name in ("abandoned", "alive", "young"):
-        (scratch / f"hanaper-metrics-{name}").mkdir()
-        if name != "young":
-            (scratch / f"hanaper-metrics-{name}" / "owner.lock").touch()
+    (elsewhere / "file").touch()
     (scratch / "hanaper-metrics-link").symlink_to(elsewhere)
     (scratch / "hanaper-metrics-file").touch()
     (scratch / "other").mkdir()
-    with (scratch / "hanaper-metrics-alive" / "owner.lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with shared.shared_folder() as folder:
-            left = {path.name.removeprefix("hanaper-metrics-") for path in scratch.iterdir() if path != folder}
+    for name in ("abandoned", "alive", "young"):
+        (scratch / f"hanaper-metrics-{name}").mkdir()
+        (scratch / f"hanaper-metrics-{name}" / "counter_0.db").touch()
+    for path in [elsewhere, *scratch.iterdir()]:
+        if not path.name.endswith("young"):
+            os.utime(path, (0, 0), follow_symlinks=False)
+    alive = os.open(scratch / "hanaper-metrics-alive", os.O_RDONLY)
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    with shared.shared_folder() as folder:
+        left = {path.name.removeprefix("hanaper-metrics-") for path in scratch.iterdir() if path != folder}
+        # One that starts meanwhile takes it for what it is: in use.
+        os.utime(folder, (0, 0))
+        with shared.shared_folder():
+            assert folder.exists()
+    os.close(alive)
     assert left == {"alive", "young", "link", "file", "other"}
-    assert (elsewhere / "owner.lock").exists()
+    assert (elsewhere / "file").exists()
 
 
 def test_everything_there_can_be_to_count_fits_into_the_files(folder: Path) -> None:

@@ -43,7 +43,7 @@ def file_system(folder: Path) -> Iterator[Finding]:
 def free_space(folder: Path) -> Iterator[Finding]:
     """How much space there is left."""
     check, disk = "free-space", shutil.disk_usage(folder)
-    share = disk.free / disk.total
+    share = disk.free / max(disk.total, 1)
     text = f"{disk.free / 1e9:.1f} GB free, {share:.0%} of the disk of {folder}"
     cure = "make space, or move the data folder to a larger disk"
     if share < LITTLE_FREE:

@@ -10,6 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -26,7 +27,9 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Tells the library, and with it the serving processes, where the folder is."""
 
 _PREFIX = "hanaper-metrics-"
-_OWNER = "owner.lock"
+_YOUNG_S = 60.0
+"""A folder that was made a moment ago may not be locked yet."""
+
 _one_looks = Lock()
 # Made at their full size. The library maps a file into memory and would let it grow with a hole in it; on a full disk
 # the first touch of a hole kills the process. A test holds that all there can be fits in.
@@ -49,16 +52,15 @@ def shared_folder() -> Iterator[Path]:
     """
     _clear_away_abandoned()
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        # Locked before it has its name, so that nobody takes the folder for abandoned meanwhile.
-        lock = _locked(folder / "owner.new")
-        assert lock is not None, "nobody else knows of it"  # noqa: S101 -- narrows the type
-        (folder / "owner.new").rename(folder / _OWNER)
-        os.environ[VARIABLE] = name
+        # The folder itself is locked. It is then left alone by other servers, and by systemd-tmpfiles, which would take
+        # files away that nobody has written to for days.
+        lock = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            yield folder
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.environ[VARIABLE] = name
+            yield Path(name)
         finally:
-            del os.environ[VARIABLE]
+            os.environ.pop(VARIABLE, None)
             os.close(lock)
 
 
@@ -126,12 +128,17 @@ def _number(file: Path) -> int:
 def _locked(file: Path) -> int | None:
     """A descriptor of a file by which it is locked; None where somebody else has locked it."""
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    return descriptor if _lock(descriptor) else None
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock what is open, unless somebody else has; then it is closed."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        return None
-    return descriptor
+        return False
+    return True
 
 
 def _clear_away_abandoned() -> None:
@@ -139,9 +146,10 @@ def _clear_away_abandoned() -> None:
         # Anybody may put something into that folder: only what is our own is touched, and no link is followed.
         with suppress(OSError):
             found = folder.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or not (folder / _OWNER).exists():
+            old = time.time() - found.st_mtime > _YOUNG_S
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or not old:
                 continue
-            lock = _locked(folder / _OWNER)
-            if lock is not None:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if _lock(lock):
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)
