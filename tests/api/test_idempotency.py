@@ -541,7 +541,8 @@ def test_who_generates_is_not_lost_with_a_neighbour_that_is_held_up(stock: Stock
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "number", "others"), [("generate", 24, 0), ("generate", 16, 8), ("activate", 16, 8), ("create-product", 5, 0)]
+    ("endpoint", "number", "others"),
+    [("generate", 24, 0), ("generate", 16, 8), ("activate", 16, 8), ("create-product", 5, 0)],
 )
 def test_twins_at_once_are_carried_out_once(stock: Stock, endpoint: str, number: int, others: int) -> None:
     """In one process; in several see tests/e2e/test_twins.py."""
