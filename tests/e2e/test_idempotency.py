@@ -113,7 +113,7 @@ def test_who_dies_before_answering_has_the_answer_kept(demo_on_either: Hanaper) 
 def test_a_record_that_is_committed_after_its_batch_is_found(demo_on_either: Hanaper) -> None:
     """The planted fault: who asks again is given other license keys."""
     path, fields, _ = CALLS["generate"]
-    with mortal(demo_on_either, "late_record") as dying:
+    with mortal(demo_on_either, "record_after_batch") as dying:
         key = uuid4().hex
         dying.die_at(path, fields, key)
         assert rows(dying.storage)["batches"] == 1

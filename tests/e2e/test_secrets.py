@@ -16,10 +16,12 @@ from tests.support.metrics import ADDRESS, scrape
 from tests.support.processes import Hanaper, Outcome, clean_environment
 
 from hanaper.keystore import kek_file
+from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
 PASSWORD = "Canary-Password-5309"
 PREFIX = "CANARY-PREFIX-"
+IDEMPOTENCY_KEYS = ("Canary-Order-0815-4711", "Canary Order 4712, which is none", "Canary-Order-4713-for-another")
 IMPORTED = "b6c0f3d2-77aa-4a0e-8c51-0d1be2a6c3f4"
 WRONG_UUID = "0a6f5a0e-1c37-4d2b-9a3c-6e0c5f7d8b91"
 WRONG_OWN = "hnp_live_" + "Canary7" * 7
@@ -168,6 +170,34 @@ def provoke_errors_of_the_database(hanaper: Hanaper, caller: Caller, api_key: st
     caller.post({"api_key": api_key})
 
 
+def ask_under_keys(caller: Caller, api_key: str) -> None:
+    """In the header and in the body; carried out, replayed, refused, and what is no key."""
+    good, bad, used = IDEMPOTENCY_KEYS
+    for quantity in (1, 1, 2):
+        caller.post({"api_key": api_key, "quantity": quantity, "idempotency_key": good})
+        caller.post({"api_key": api_key, "quantity": quantity}, headers={"Idempotency-Key": good})
+        caller.post({"api_key": api_key, "quantity": quantity}, headers={"Idempotency-Key": bad})
+        caller.post({"api_key": api_key, "generator_id": 10**9}, headers={"Idempotency-Key": used})
+        caller.post({"api_key": WRONG_OWN}, headers={"Idempotency-Key": used})
+    caller.post({"api_key": api_key, "quantity": 1, "idempotency_key": [good]}, encoding="json")
+    caller.take(caller.api.get("/api/v1/get-all-generators", {"api_key": api_key, "idempotency_key": good}))
+
+
+def stored(hanaper: Hanaper) -> str:
+    """All that the database holds, as text: the files of SQLite, the rows of PostgreSQL."""
+    with Storage.open(hanaper.settings) as storage:
+        file = storage.database.file
+        if file is not None:
+            return "".join(each.read_bytes().decode("latin-1") for each in sorted(file.parent.glob(f"{file.name}*")))
+        return storage.read(rows_as_text)
+
+
+def rows_as_text(session: Session) -> str:
+    """Columns of bytes come in hex."""
+    tables = session.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
+    return "\n".join(row for name in tables for row in session.scalars(text(f"SELECT each::text FROM {name} each")))  # noqa: S608 -- names of tables
+
+
 def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, database_kind: str) -> None:
     watch = Watch()
     watch.hear("init", hanaper.anew("init", "--demo", "--json"))
@@ -176,7 +206,10 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
     watch.hear("import again", hanaper("api-key", "import", "Imported", stdin=IMPORTED, status=65))
     watch.hear("list", hanaper("api-key", "list", "--json"))
     hanaper("generator", "add", "--product", "1", "--method", "chunk-system", "--prefix", PREFIX)
+    at_rest = Watch()
     watch.secrets = private_parts(hanaper)
+    for number, idempotency_key in enumerate(IDEMPOTENCY_KEYS):
+        watch.secrets[f"idempotency key {number}"] = idempotency_key.encode()
     for name, secret in (("own", own), ("imported", IMPORTED), ("wrong", WRONG_UUID), ("wrong own", WRONG_OWN)):
         watch.secrets[f"{name} API key"] = secret.encode()
     password = make_url(hanaper.environment["HANAPER_DATABASE_URL"]).password
@@ -188,6 +221,10 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
         for key in (own, IMPORTED, IMPORTED.upper(), WRONG_UUID, WRONG_OWN):
             caller.present(key, good=own)
         caller.post({"api_key": own, "generator_id": 3})
+        ask_under_keys(caller, own)
+        at_rest.said["database"] = stored(hanaper)
+        # What is there in plain is found.
+        assert [key for key in caller.license_keys if key not in at_rest.said["database"]] == []
         provoke_errors_of_the_database(hanaper, caller, own, database_kind)
         for file in Path("/proc").glob(f"{server.process.pid}/cmdline"):
             watch.said["command line"] = file.read_text()
@@ -195,6 +232,8 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
         assert server.stop() == 0
 
     assert caller.codes >= {815, 820, 100, 806, 901, 902, 1700, 1701, 1703, 1704, 1705, 1706}
+    # License keys lie there in plain; nothing else of what has been said does.
+    at_rest.secrets = dict(watch.secrets)
     watch.secrets["prefix of license keys"] = PREFIX.encode()
     for license_key in caller.license_keys:
         watch.secrets[f"license key {license_key}"] = license_key.encode()
@@ -205,6 +244,7 @@ def test_no_secret_is_said_anywhere_whatever_goes_wrong(hanaper: Hanaper, databa
     assert server.events("unavailable")
     assert "hanaper_answers_total" in watch.said["metrics"]
     assert watch.leaks() == []
+    assert at_rest.leaks() == []
 
 
 def test_a_bug_in_a_command_is_told_without_the_text_of_the_error(demo: Hanaper) -> None:
