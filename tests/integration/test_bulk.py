@@ -24,7 +24,7 @@ from hanaper.storage.bulk import run_bulk
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.storage.turn_lock import TurnLock
-from hanaper.storage.writer import Writer
+from hanaper.storage.writer import Busy, Writer
 
 TABLES = {
     "sqlite": "CREATE TABLE notes (id INTEGER PRIMARY KEY, note TEXT NOT NULL UNIQUE)",
@@ -537,7 +537,7 @@ def test_who_gives_up_is_told_so_and_his_item_is_never_written(storage: Storage)
         with busy(writer):
             with patience(writer, 0.05):
                 await jobs.add(*"abc")
-                assert await jobs.outcomes() == [Unavailable] * 3
+                assert await jobs.outcomes() == [Busy] * 3
             await later.add("d")
         assert await later.outcomes() == ["d is written"]
         assert bulk.groups == [["d"]]
@@ -559,7 +559,7 @@ def test_who_waits_too_long_for_another_process_is_told_so_and_his_item_is_never
                 ended = await asyncio.gather(
                     *(storage.submit(bulk, name, size=1) for name in "abc"), return_exceptions=True
                 )
-                assert [type(one) for one in ended] == [Unavailable] * 3
+                assert [type(one) for one in ended] == [Busy] * 3
                 assert "busy with other writers for 0.05 s: try again" in str(ended[0])
         assert await storage.submit(bulk, "d", size=1) == "d is written"
         assert bulk.groups == [["d"]]
