@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from sqlalchemy import event
 from tests.conftest import SAMPLE_KEY, Installation, client_of
@@ -170,3 +171,23 @@ def test_what_cannot_be_looked_at_is_not_ready(api: Api, monkeypatch: pytest.Mon
         planted.setattr(readiness, "CHECKS", (*readiness.CHECKS, bug))
         becomes(api, 503, "it could not be looked at")
     becomes(api, 200, "ready")
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_what_is_in_the_way_is_logged_when_it_begins_and_when_it_ends(
+    api: Api, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
+    file = services.storage.database.file
+    assert file is not None
+    lock = file.with_name(file.name + ".lock")
+    lock.unlink(missing_ok=True)
+    with structlog.testing.capture_logs() as logs:
+        lock.mkdir()
+        for _ in range(3):
+            becomes(api, 503, "the database cannot be written to")
+        lock.rmdir()
+        for _ in range(3):
+            becomes(api, 200, "ready")
+    told = [(line["event"], line.get("reason")) for line in logs if line["event"] in ("not ready", "ready again")]
+    assert told == [("not ready", "the database cannot be written to"), ("ready again", None)]

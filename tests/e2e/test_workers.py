@@ -177,6 +177,9 @@ def test_a_worker_that_cannot_begin_says_why_in_one_line_and_the_next_does_bette
         server.wait_for_workers(2)
         kept = database.rename(database.with_name("kept.db"))
         os.kill(server.workers[0], signal.SIGKILL)
+        server.wait_for("a serving process has ended, another one is started")
+        ended = server.events("a serving process has ended, another one is started")[0]
+        assert (ended["level"], ended["exit_status"]) == ("warning", -signal.SIGKILL)
         line = server.wait_for("this process cannot serve")
         assert (line["level"], str(database) in line["reason"]) == ("error", True)
         kept.rename(database)

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+from hanaper.clock import MOST_APART_S
 from hanaper.diagnosis.finding import Finding
 
-MOST_APART = timedelta(seconds=60)
+MOST_APART = timedelta(seconds=MOST_APART_S)
+"""Further apart the server signs nothing."""
+
 APART = timedelta(seconds=5)
 _CURE = "set the clock of this machine, and keep it by NTP (chrony, systemd-timesyncd)"
 

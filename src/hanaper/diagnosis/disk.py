@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hanaper.diagnosis.finding import Finding
 from hanaper.storage.filesystem import IN_MEMORY, OVER_THE_NETWORK, filesystem
+from hanaper.web.readiness import LEAST_FREE
 
 SYNC_S = 0.25
 """How long syncs are counted."""
@@ -16,8 +17,7 @@ SYNC_S = 0.25
 MOST_SYNCS_PER_S = 20_000
 """A sync goes to the medium and back: the fastest drives need some 50 microseconds."""
 
-LEAST_FREE = 0.05
-LITTLE_FREE = 0.01
+LITTLE_FREE = 0.1
 _PAGE = 4096
 # The length of the file does not change, so its data are enough; not every platform can leave the rest out.
 _sync = getattr(os, "fdatasync", os.fsync)
@@ -46,9 +46,9 @@ def free_space(folder: Path) -> Iterator[Finding]:
     share = disk.free / max(disk.total, 1)
     text = f"{disk.free / 1e9:.1f} GB free, {share:.0%} of the disk of {folder}"
     cure = "make space, or move the data folder to a larger disk"
-    if share < LITTLE_FREE:
-        yield Finding.problem(check, text, cure)
-    elif share < LEAST_FREE:
+    if share < LEAST_FREE:
+        yield Finding.problem(check, f"{text}: the server calls itself not ready", cure)
+    elif share < LITTLE_FREE:
         yield Finding.warning(check, text, cure)
     else:
         yield Finding.ok(check, text)

@@ -101,4 +101,12 @@ class Readiness:
             reason = _UNSEEN
             _logger.exception("readiness could not be looked at", exc_info=error)
         finally:
+            self._tell(reason)
             self._reason, self._looked, self._looking = reason, monotonic(), None
+
+    def _tell(self, reason: str | None) -> None:
+        """Say it where it changes, not as often as somebody asks."""
+        if reason is not None and reason != self._reason:
+            _logger.warning("not ready", reason=reason)
+        elif reason is None and self._reason is not None:
+            _logger.info("ready again")

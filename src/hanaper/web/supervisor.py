@@ -9,10 +9,12 @@ from contextlib import suppress
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from hanaper import log
 from hanaper.web.drain import LAST_CALL_S, STOP_NOW
 from hanaper.web.turn_away import turn_away
 
 _LOOK_S = 0.05
+_logger = log.get(__name__)
 
 
 class Supervisor(Multiprocess):
@@ -30,6 +32,17 @@ class Supervisor(Multiprocess):
         self._listener = listener
         self._delay_s = delay_s
         self._drains = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Put another worker in the place of each that has ended or hangs: that is worth more than a line of info."""
+        before = list(self.processes)
+        super().keep_subprocess_alive()
+        for worker, now in zip(before, self.processes, strict=True):
+            if worker is not now:
+                # Below 0 the signal that ended it, as in -9.
+                _logger.warning(
+                    "a serving process has ended, another one is started", pid=worker.pid, exit_status=worker.exitcode
+                )
 
     def handle_term(self) -> None:
         """SIGTERM came."""
