@@ -36,19 +36,22 @@ YOUNG_OBJECTS = 20_000
 _logger = log.get(__name__)
 
 
-def open_services(settings: Settings, time: clock.Clock | None = None, meter: Meter = OFF) -> Services:
+def open_services(
+    settings: Settings, time: clock.Clock | None = None, meter: Meter = OFF, *, serving: bool = True
+) -> Services:
     """Open and check everything the server needs.
 
     Args:
         settings: of the installation.
         time: the time of day; None for the clock of this machine, under guard.
         meter: is told what happens.
+        serving: False for a command, which is more patient with the database.
 
     Raises:
         Misconfigured: the database is not there, its schema is not current, or a key is wrong, missing or damaged.
         Unavailable: the database does not answer.
     """
-    storage = Storage.open(settings, meter, make=False)
+    storage = Storage.open(settings, meter, make=False, serving=serving)
     try:
         require_current(storage)
         guard = _guarded_clock(storage)

@@ -1,5 +1,7 @@
 """What can go wrong by name: refusals for callers, faults for operators."""
 
+from typing import Literal
+
 from hanaper.protocol.codes import Code
 from hanaper.protocol.payload import Payload
 
@@ -55,6 +57,19 @@ class Misconfigured(Fault):
 
 
 class Unavailable(Fault):
-    """A service this one needs, the database first of all, does not answer (EX_UNAVAILABLE)."""
+    """A service this one needs, the database first of all, does not answer (EX_UNAVAILABLE).
+
+    Attributes:
+        shortage: what there was not enough of, for those who count.
+    """
 
     exit_status = 69
+    shortage: Literal["pool", "queue", "database"] = "database"
+
+
+class ReadOnly(Unavailable):
+    """The database can be read and not be written: a standby, say, or a file system that was mounted so."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The same in the midst of a commit: whether what was asked has been stored, nobody can tell by now."""

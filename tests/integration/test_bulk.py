@@ -15,7 +15,7 @@ from sqlalchemy import PoolProxiedConnection, event, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
-from hanaper.refusal import Unavailable
+from hanaper.refusal import OutcomeUnknown, Unavailable
 from hanaper.settings import Settings
 from hanaper.storage import bulk as bulks
 from hanaper.storage import engine as engines
@@ -446,7 +446,7 @@ def test_a_connection_that_breaks_before_the_write_is_told_to_all_and_nothing_is
     async def main() -> None:
         tasks = (storage.submit(bulk, name, size=1) for name in "abc")
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(one) for one in ended] == [Unavailable] * 3
+        assert [type(one) for one in ended] == [OutcomeUnknown] * 3
 
     for _ in range(2):
         run(main())
@@ -458,10 +458,10 @@ def test_a_connection_that_breaks_before_the_write_is_told_to_all_and_nothing_is
 
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_what_was_committed_before_the_connection_broke_is_not_written_twice(storage: Storage) -> None:
-    """Nobody can tell, so all are told that it failed."""
+    """Nobody can tell, so all are told just that."""
     storage.write(lambda session: session.execute(text("ALTER TABLE notes DROP CONSTRAINT notes_note_key")))
     bulk = Notes(after=cut)
-    assert submit(storage, bulk, *"abc") == [Unavailable] * 3
+    assert submit(storage, bulk, *"abc") == [OutcomeUnknown] * 3
     assert bulk.groups == [list("abc")]
     assert written(storage) == list("abc")
     assert submit(storage, Notes(), "d") == ["d is written"]

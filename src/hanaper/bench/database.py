@@ -7,7 +7,8 @@ from hanaper.bench import processes
 from hanaper.issuing.models import Batch
 from hanaper.licenses import store as licenses
 from hanaper.refusal import Fault
-from hanaper.storage.transactions import Storage, translated
+from hanaper.storage.failures import translated
+from hanaper.storage.transactions import Storage
 
 PRAGMAS = (
     *("journal_mode", "synchronous", "foreign_keys", "trusted_schema", "mmap_size", "page_size", "cache_size"),
@@ -93,7 +94,7 @@ def process(storage: Storage) -> int | None:
 
 def _rows(storage: Storage, statement: str) -> list[tuple[object, ...]]:
     # Settings of a connection are asked of the connection, which no model stands for.
-    with translated():
+    with translated(storage.database.file):
         connection = storage.engine.raw_connection()
     try:
         cursor = connection.cursor()

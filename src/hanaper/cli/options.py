@@ -61,7 +61,7 @@ def opened(data_dir: Path | None) -> Iterator[Services]:
         Misconfigured: see `open_services`.
         Unavailable: the database does not answer.
     """
-    services = open_services(load_settings(data_dir))
+    services = open_services(load_settings(data_dir), serving=False)
     try:
         yield services
     finally:

@@ -51,6 +51,7 @@ def serve(
     with _measuring(settings) as meter:
         services = open_services(settings, meter=meter)
         _warn_of_demo(services)
+        _warn_of_read_only(services)
         listener = _listen(settings)
         run = _one_process(services, listener) if settings.workers == 1 else _several_processes(services, listener)
         _logger.info("settings", version=__version__, **settings.shown)
@@ -160,3 +161,10 @@ def _warn_of_demo(services: Services) -> None:
             "this installation has demo data: anybody who reaches it can generate keys of the demo product",
             cure="hanaper api-key revoke, or a data folder made without --demo",
         )
+
+
+def _warn_of_read_only(services: Services) -> None:
+    reason = services.storage.why_read_only()
+    if reason is not None:
+        # What is asked for meanwhile is answered with 1705, or by reading; all works again when this has passed.
+        _logger.warning("the database is read-only: nothing can be issued or changed", reason=reason)

@@ -15,6 +15,7 @@ from hanaper.keystore import store as keys
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
 from hanaper.storage.configuration import Snapshot
+from hanaper.storage.patience import unhurried
 from hanaper.storage.session import Session
 
 MOST_CUSTOM_AT_ONCE = 8
@@ -59,7 +60,8 @@ class Plan:
         Nobody knows how long that takes, and all others must not wait for it.
         """
         if self.recipe.method == rules.CUSTOM:
-            return await asyncio.get_running_loop().run_in_executor(_custom_threads(), work, *arguments)
+            with unhurried():
+                return await asyncio.get_running_loop().run_in_executor(_custom_threads(), work, *arguments)
         return work(*arguments)
 
 

@@ -12,6 +12,7 @@ from hanaper.issuing.schemas import GenerateRequest, ListGeneratorsRequest
 from hanaper.protocol import codes
 from hanaper.protocol.payload import JsonValue
 from hanaper.signing.service import SignedAnswer
+from hanaper.storage.patience import unhurried
 from hanaper.web.endpoint import Call, endpoint
 
 router = APIRouter(tags=["generators"])
@@ -25,7 +26,8 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     services = call.services
     if order.quantity > LARGEST_AT_ONCE:
         large_orders = LargeOrders(services.storage, services.signing, services.clock, services.large_orders)
-        answer = await large_orders.issue(order, call.caller, call.request_id, call.snapshot, call.keyed)
+        with unhurried():
+            answer = await large_orders.issue(order, call.caller, call.request_id, call.snapshot, call.keyed)
         services.meter.batch(order.quantity)
         return answer
     issued = await generate(

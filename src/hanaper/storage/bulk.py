@@ -9,10 +9,12 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Engine, PoolProxiedConnection
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hanaper.refusal import Unavailable
+from hanaper.storage.failures import unknown_where_lost
+from hanaper.storage.sqlite import is_read_only
 
 HELD_UP = frozenset({"55P03", "40P01"})
 """A lock did not become free in time, or two waited for each other: PostgreSQL's word that nothing was stored."""
@@ -86,12 +88,12 @@ def read_bulk(engine: Engine, bulk: Bulk[Item, Outcome], items: Sequence[Item]) 
 def _is_one_items_fault(error: BaseException) -> bool:
     """Whether the others may be tried without it.
 
-    Not where no connection is to be had or the disk is full; nor where the connection broke: then nobody knows what was
-    committed, and what is written again might be there twice.
+    Not where no connection is to be had, the disk is full or the database read-only; nor where the connection broke:
+    then nobody knows what was committed, and what is written again might be there twice.
     """
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return False
-    return not isinstance(error, OperationalError | InterfaceError | PoolTimeoutError | Unavailable)
+    return not isinstance(error, OperationalError | InterfaceError | InternalError | PoolTimeoutError | Unavailable)
 
 
 def _was_held_up(error: BaseException) -> bool:
@@ -108,23 +110,27 @@ def _transact(
         hurried: wait for locks of PostgreSQL's rows for a moment only.
 
     Raises:
+        OutcomeUnknown: the database was lost meanwhile, or its standby may not have it.
         DBAPIError: what the driver raised, as SQLAlchemy would have called it.
     """
-    with _connected(engine) as connection:
+    with unknown_where_lost(), _connected(engine) as connection:
+        cursor = connection.cursor()
         if engine.dialect.name == "sqlite":
-            cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             outcomes = bulk(cursor, "sqlite", items)
             cursor.execute("COMMIT")
             return outcomes
+        driver: Any = connection.driver_connection
         if hurried:
-            cursor = connection.cursor()
             cursor.execute(f"SET LOCAL lock_timeout = '{SHORT_LOCK_WAIT}'")
             outcomes = bulk(cursor, "postgresql", items)
-            connection.commit()
+            with driver.committing():
+                connection.commit()
             return outcomes
         with _autocommit(connection):
-            return bulk(connection.cursor(), "postgresql", items)
+            driver.standby.require(cursor.execute)
+            with driver.committing():
+                return bulk(cursor, "postgresql", items)
 
 
 @contextmanager
@@ -162,7 +168,9 @@ def _as_sqlalchemy_has_it(engine: Engine, connection: PoolProxiedConnection | No
     assert dialect.loaded_dbapi is not None  # noqa: S101 -- narrows the type
     if not isinstance(error, dialect.loaded_dbapi.Error):
         return error
-    gone = connection is not None and dialect.is_disconnect(error, connection.dbapi_connection, None)
+    gone = connection is not None and (
+        is_read_only(error) or dialect.is_disconnect(error, connection.dbapi_connection, None)
+    )
     if connection is not None and gone:
         connection.invalidate()
     return DBAPIError.instance(

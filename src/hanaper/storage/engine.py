@@ -13,6 +13,11 @@ from hanaper.refusal import Misconfigured, Unavailable
 from hanaper.storage import postgresql, sqlite
 
 POOL_TIMEOUT_S = 5
+LONGEST_EXCHANGE_S = 7
+"""With PostgreSQL, of a serving process: less than a request waits (decision 0013)."""
+
+LONGEST_EXCHANGE_OF_A_COMMAND_S = 20
+"""More than `statement_timeout`, which then tells for certain that nothing was done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,11 @@ def require_file(database: Database) -> None:
         )
 
 
-def connect(database: Database, *, pool_size: int) -> Engine:
+def connect(database: Database, *, pool_size: int, serving: bool = False) -> Engine:
     """Make the engine. Nothing is opened yet, save that a missing SQLite file is created for its owner only.
+
+    Args:
+        serving: for a process that serves requests; commands are more patient.
 
     Raises:
         Misconfigured: a parameter of the database URL is not usable.
@@ -119,7 +127,7 @@ def connect(database: Database, *, pool_size: int) -> Engine:
         )
     except ArgumentError as error:
         raise Misconfigured("HANAPER_DATABASE_URL has a parameter with a value that is not allowed there") from error
-    postgresql.prepare(engine)
+    postgresql.prepare(engine, longest_exchange_s=LONGEST_EXCHANGE_S if serving else LONGEST_EXCHANGE_OF_A_COMMAND_S)
     return engine
 
 

@@ -1,7 +1,8 @@
 """Migrations: Alembic, from the folder `alembic/` that travels with the package."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -9,8 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from hanaper.refusal import Misconfigured
+from hanaper.storage.failures import reason, translated
 from hanaper.storage.schema import scripts
-from hanaper.storage.transactions import Storage, lock_file, reason, translated
+from hanaper.storage.transactions import Storage, lock_file
 from hanaper.storage.turn_lock import TurnLock
 
 
@@ -31,8 +33,20 @@ def _config(connection: Connection | None = None) -> Config:
     return config
 
 
+@contextmanager
+def _patience(connection: Connection) -> Iterator[None]:
+    """Large tables take as long as they take."""
+    driver: Any = connection.connection.driver_connection
+    usual = driver.longest_exchange_s
+    driver.longest_exchange_s = None
+    try:
+        yield
+    finally:
+        driver.longest_exchange_s = usual
+
+
 def _run(storage: Storage, migrate: Callable[[Config], None]) -> None:
-    with translated(), ExitStack() as stack:
+    with translated(storage.database.file), ExitStack() as stack:
         engine = storage.engine
         if storage.database.file is not None:
             stack.enter_context(TurnLock(lock_file(storage.database.file)))
@@ -40,6 +54,7 @@ def _run(storage: Storage, migrate: Callable[[Config], None]) -> None:
         connection = stack.enter_context(engine.begin())
         if storage.database.file is None:
             # Replicas that start together migrate one after the other. The number is hanaper's own.
+            stack.enter_context(_patience(connection))
             connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4841504552)")

@@ -25,12 +25,30 @@ _ON_CONNECT = (
 )
 
 
-def prepare(engine: Engine) -> None:
+def prepare(engine: Engine, *, longest_exchange_s: float) -> None:
     """Register what each new connection begins with."""
+    import psycopg  # noqa: PLC0415 -- SQLite does without the driver
+
+    from hanaper.storage.connection import Connection, Standby  # noqa: PLC0415 -- as above
+
+    standby = Standby()
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, arguments: Any, options: Any) -> Connection:
+        try:
+            connection = Connection.connect(*arguments, **options)
+        except psycopg.Error as error:
+            # The driver's frame and its error hold each other, and the socket, until the garbage is collected.
+            raise error.with_traceback(None) from None
+        connection.longest_exchange_s = longest_exchange_s
+        connection.standby = standby
+        return connection
 
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
+        # Without a transaction around them: two round trips less.
+        connection.autocommit = True
         with connection.cursor() as cursor:
             for statement in _ON_CONNECT:
                 cursor.execute(statement)
-        connection.commit()
+        connection.autocommit = False

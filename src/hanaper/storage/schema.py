@@ -7,7 +7,8 @@ from pathlib import Path
 from sqlalchemy import inspect, text
 
 from hanaper.refusal import Misconfigured
-from hanaper.storage.transactions import Storage, translated
+from hanaper.storage.failures import translated
+from hanaper.storage.transactions import Storage
 
 _REVISION = re.compile(r'^(?:revision|down_revision) = "([^"]+)"$', re.MULTILINE)
 
@@ -44,7 +45,7 @@ def head() -> str:
 
 def current(storage: Storage) -> str | None:
     """The revision of the database; None when it is empty."""
-    with translated(), storage.engine.connect() as connection:
+    with translated(storage.database.file), storage.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -1,6 +1,7 @@
 """SQLite: which library, and how each connection is set up (design.md rule 5; reliability.md 4.6)."""
 
 import importlib
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,11 +66,29 @@ def prepare(engine: Engine, module: ModuleType, file: Path) -> None:
         if record.info["file"] != _identity(file):
             raise DisconnectionError
 
+    @event.listens_for(engine, "handle_error")
+    def _open_anew(context: Any) -> None:
+        context.is_disconnect |= is_read_only(context.original_exception)
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         # A read that turns into a write fails at once when another writer was faster, so writers say so beforehand.
         writes = connection.get_execution_options().get("hanaper_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def not_writable(file: Path) -> str | None:
+    """What of a database cannot be written, and what to do; None where everything can."""
+    parts = [file.parent, file, *(file.with_name(file.name + rest) for rest in ("-wal", "-shm", "-journal", ".lock"))]
+    for part in parts:
+        if part.exists() and not os.access(part, os.W_OK):
+            return f"{part} cannot be written by this process: give it to the user it runs as, on a writable disk"
+    return None
+
+
+def is_read_only(error: BaseException | None) -> bool:
+    """Whether an error of the driver says that this connection cannot write: it was opened when nobody could."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY")
 
 
 def _identity(file: Path) -> tuple[int, int]:

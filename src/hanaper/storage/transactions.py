@@ -1,23 +1,37 @@
 """Transactions: the only place in the code base where anything is committed."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from threading import BoundedSemaphore
 from time import perf_counter
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
+from hanaper.storage import engine as engines
 from hanaper.storage.bulk import Bulk
 from hanaper.storage.engine import Database, connect, locate, require_file, watch
+from hanaper.storage.failures import NoConnection, translated, unknown_where_lost
+from hanaper.storage.patience import LONGEST_REQUEST_S
 from hanaper.storage.reader import Reader
-from hanaper.storage.writer import LARGEST_GROUP, Busy, Writer
+from hanaper.storage.sqlite import not_writable
+from hanaper.storage.writer import LARGEST_GROUP, Writer
+
+_WHY_READ_ONLY = """
+    SELECT CASE
+        WHEN pg_is_in_recovery() THEN 'it is a standby: name its primary, too, with target_session_attrs=read-write'
+        WHEN current_setting('transaction_read_only') = 'on' THEN 'default_transaction_read_only is on: switch it off'
+    END
+"""
+
+# What is nothing to anybody, but goes into the log, so that the commit is one. Without a standby it is none.
+_CONFIRM = """
+    SELECT pg_logical_emit_message(true, 'hanaper', '') WHERE current_setting('synchronous_standby_names') <> ''
+"""
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -31,16 +45,18 @@ class Storage:
     session: what it returns is used after the transaction has ended.
     """
 
-    def __init__(self, database: Database, engine: Engine, meter: Meter = OFF) -> None:
+    def __init__(self, database: Database, engine: Engine, meter: Meter = OFF, *, pool_size: int) -> None:
         self.database = database
         self.engine = engine
         self._meter = meter
         self._reader = Reader(engine, self._meter)
+        # Commits may hang, all of them at once. Half of the connections are left to those who only read.
+        self._transactions = BoundedSemaphore(max(1, pool_size // 2))
         lock = None if database.file is None else lock_file(database.file)
         self._writer = Writer(engine, lock, meter=self._meter)
 
     @classmethod
-    def open(cls, settings: Settings, meter: Meter = OFF, *, make: bool = True) -> Self:
+    def open(cls, settings: Settings, meter: Meter = OFF, *, make: bool = True, serving: bool = False) -> Self:
         """The storage the settings name. No connection is made yet.
 
         Args:
@@ -48,6 +64,7 @@ class Storage:
             meter: is told of connections, groups and transactions.
             make: whether a SQLite file that is not there is made. A server does not: one whose volume is not mounted
                 must not leave an empty database in its place.
+            serving: for a process that serves requests, which cannot wait as long as a command.
 
         Raises:
             Misconfigured: the database URL, or the file with its password, is not usable; or the SQLite file is not
@@ -57,11 +74,11 @@ class Storage:
         database = locate(settings.database, settings.database_password_file)
         if not make:
             require_file(database)
-        engine = connect(database, pool_size=settings.database_pool_size)
+        engine = connect(database, pool_size=settings.database_pool_size, serving=serving)
         if meter.on:
             meter.pool(settings.database_pool_size)
             watch(engine, meter)
-        return cls(database, engine, meter)
+        return cls(database, engine, meter, pool_size=settings.database_pool_size)
 
     def read(self, work: Callable[[Session], Result]) -> Result:
         """Run reading work on one connection; nothing it changes is kept.
@@ -69,27 +86,42 @@ class Storage:
         Raises:
             Unavailable: the database does not answer.
         """
-        with translated(self._meter), self.engine.connect() as connection, Session(connection) as session:
+        with translated(self.database.file, self._meter), self.engine.connect() as connection, Session(connection) as session:
             return work(session)
 
     def write(self, work: Callable[[Session], Result]) -> Result:
         """Run work in one transaction and commit it. When this returns, the change is on disk.
 
         Raises:
-            Unavailable: the database does not answer, or the writers' queue was too long.
+            OutcomeUnknown: the database was lost in the midst of the commit, or its standby may not have it.
+            Unavailable: the database does not answer, or the writers' queue was too long. Nothing is stored.
             Exception: what the work raised, after a rollback.
         """
-        with translated(self._meter):
+        with translated(self.database.file, self._meter):
             if self.database.file is not None:
                 return self._writer.run(work)
             began = perf_counter()
             try:
-                with self.engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
-                    result = work(session)
-                    session.flush()
+                return self._transact(work)
             finally:
                 self._meter.committed(perf_counter() - began)
-            return result
+
+    def _transact(self, work: Callable[[Session], Result]) -> Result:
+        if not self._transactions.acquire(timeout=engines.POOL_TIMEOUT_S):
+            raise NoConnection
+        try:
+            with self.engine.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                connection.begin()
+                driver.standby.require(connection.exec_driver_sql)
+                with Session(connection, expire_on_commit=False) as session:
+                    result = work(session)
+                    session.flush()
+                with unknown_where_lost(), driver.committing():
+                    connection.commit()
+                return result
+        finally:
+            self._transactions.release()
 
     async def submit(self, bulk: Bulk[Item, Outcome], item: Item, *, size: int | None) -> Outcome:
         """Have an item written and committed, together with the items of other requests that wait.
@@ -100,10 +132,11 @@ class Storage:
             size: how many rows it makes, roughly; None for an item that wants a transaction of its own.
 
         Raises:
-            Unavailable: the database does not answer, or the writers' queue was too long.
+            OutcomeUnknown: the database was lost in the midst of the commit, or its standby may not have it.
+            Unavailable: the database does not answer, or the writers' queue was too long. Nothing is stored.
             Exception: what the bulk raised for this item; nothing of it is stored.
         """
-        with translated(self._meter):
+        with translated(self.database.file, self._meter):
             return await self._writer.submit(bulk, item, LARGEST_GROUP if size is None else size)
 
     async def ask(self, bulk: Bulk[Item, Outcome], item: Item) -> Outcome:
@@ -116,8 +149,25 @@ class Storage:
         Raises:
             Unavailable: the database does not answer.
         """
-        with translated(self._meter):
+        with translated(self.database.file, self._meter):
             return await self._reader.ask(bulk, item)
+
+    def confirm(self) -> None:
+        """Return when all that has been read so far is as safe as what this process commits itself.
+
+        PostgreSQL shows a commit that was cancelled while it waited for the synchronous standby, and after a restart
+        one that was still waiting. Commits are confirmed in order: one more tells that all before it have been.
+
+        Raises:
+            Unavailable: that is not so, or the database does not answer.
+        """
+        if self.database.file is None:
+            self.write(lambda session: session.execute(text(_CONFIRM)))
+
+    @property
+    def longest_request_s(self) -> float | None:
+        """Seconds a request may take; None for as long as its turn takes to come, which the writer bounds."""
+        return LONGEST_REQUEST_S if self.database.file is None else None
 
     def ping(self) -> None:
         """Ask the database for a sign of life.
@@ -126,6 +176,16 @@ class Storage:
             Unavailable: there is none.
         """
         self.read(lambda session: session.execute(text("SELECT 1")))
+
+    def why_read_only(self) -> str | None:
+        """Why the database can be read and not be written, and what to do; None where nothing speaks against it.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        if self.database.file is not None:
+            return not_writable(self.database.file)
+        return self.read(lambda session: session.scalars(text(_WHY_READ_ONLY)).one())
 
     def is_writable(self) -> bool:
         """Whether the database can be written to now. Nothing is written.
@@ -136,9 +196,7 @@ class Storage:
             Unavailable: the database does not answer.
         """
         if self.database.file is None:
-            # So too on a standby.
-            setting = text("SELECT current_setting('transaction_read_only')")
-            return bool(self.read(lambda session: session.scalars(setting).one()) == "off")
+            return self.why_read_only() is None
         try:
             self.write(lambda _: None)
         except Unavailable:
@@ -161,35 +219,3 @@ class Storage:
 def lock_file(database_file: Path) -> Path:
     """The file by which the writing processes of one machine take turns."""
     return database_file.with_name(database_file.name + ".lock")
-
-
-@contextmanager
-def translated(meter: Meter = OFF) -> Iterator[None]:
-    """Name the driver's errors that mean "not now", so that no layer above has to know the driver.
-
-    Args:
-        meter: is told of them.
-    """
-    try:
-        yield
-    except Unavailable as error:
-        meter.unavailable("queue" if isinstance(error, Busy) else "database")
-        raise
-    except PoolTimeoutError as error:
-        meter.unavailable("pool")
-        raise Unavailable("no database connection became free in time") from error
-    except (OperationalError, InterfaceError, InternalError) as error:
-        meter.unavailable("database")
-        raise Unavailable(f"the database does not answer ({reason(error)})") from error
-    except DatabaseError as error:
-        # Without a statement it was the connection that failed: libpq does not know a parameter of the URL, say.
-        if type(error) is DatabaseError or error.connection_invalidated or error.statement is None:
-            meter.unavailable("database")
-            raise Unavailable(f"the database does not answer ({reason(error)})") from error
-        raise
-
-
-def reason(error: DBAPIError) -> str:
-    """What the driver says, first line only: further lines of PostgreSQL's may quote a row."""
-    text = str(error.orig).strip()
-    return text.splitlines()[0] if text else type(error.orig).__name__

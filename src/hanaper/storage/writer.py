@@ -41,6 +41,8 @@ Outcome = TypeVar("Outcome")
 class Busy(Unavailable):
     """A job did not get its turn in time. It has not run and will not."""
 
+    shortage = "queue"
+
 
 class Writer:
     """A writer thread of this process."""
@@ -117,6 +119,8 @@ class Writer:
             raise
         finally:
             patience.cancel()
+            # Of a request that could not wait any longer: where its turn has not come, it will not.
+            job.claim()
         return outcome
 
     def _gather(self, job: BulkJob) -> None:

@@ -7,8 +7,8 @@ from random import random
 from time import monotonic, sleep
 from typing import Any, Generic, Literal, TypeVar
 
+from anyio import to_thread
 from fastapi import APIRouter
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -174,12 +174,18 @@ def endpoint(
                 user_agent(request),
                 asked,
             )
-            answer: SignedAnswer = await (handler(call) if on_loop else run_in_threadpool(handler, call))
+            answer: SignedAnswer = await (
+                handler(call) if on_loop else to_thread.run_sync(handler, call, abandon_on_cancel=True)
+            )
             return SignedResponse(answer)
 
         async def route(request: Request) -> Response:
             services: Services = request.app.state.services
             parameters = await read_parameters(request, services.settings)
+            work = answer(request, services, parameters)
+            return await services.patience.bound(work, services.storage.longest_request_s)
+
+        async def answer(request: Request, services: Services, parameters: dict[str, object]) -> Response:
             began = monotonic()
             anew = not on_loop
             for _ in range(MOST_ATTEMPTS):

@@ -8,7 +8,7 @@ from hanaper import log
 from hanaper.clock import ClockWrong
 from hanaper.idempotency.store import InFlight
 from hanaper.protocol import codes
-from hanaper.refusal import Fault, Refusal, Unavailable
+from hanaper.refusal import Fault, OutcomeUnknown, Refusal, Unavailable
 from hanaper.signing.service import SigningService
 from hanaper.web.idempotent import in_flight
 from hanaper.web.responses import SignedResponse
@@ -35,7 +35,8 @@ def refusal_for(error: Exception) -> Refusal:  # noqa: PLR0911 -- a table: one l
             return in_flight()
         case Unavailable() | ClockWrong():
             if isinstance(error, Unavailable):  # The guard of the clock speaks for itself, once.
-                _logger.error("unavailable", reason=str(error))
+                outcome = "unknown" if isinstance(error, OutcomeUnknown) else "not done"
+                _logger.error("unavailable", reason=str(error), outcome=outcome)
             return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": RETRY_AFTER_S})
         case Fault():
             # Something to mend, such as a product's damaged key. Its text is made for operators and holds no secret.

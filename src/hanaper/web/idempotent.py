@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from anyio import to_thread
 from starlette.requests import Request
 
 from hanaper.access.authenticate import Caller
@@ -58,7 +59,7 @@ async def replay_of(asked: Keyed | None, storage: Storage, snapshot: Snapshot | 
     Raises:
         Refusal: 901 with HTTP 409, the key was used for another request.
         ConfigurationChanged: since the caller was let in. Begin again.
-        Unavailable: the database does not answer.
+        Unavailable: the database does not answer, or its standby may not have what it was answered.
     """
     if asked is None:
         return None
@@ -67,6 +68,8 @@ async def replay_of(asked: Keyed | None, storage: Storage, snapshot: Snapshot | 
         raise ConfigurationChanged
     if found.replay is not None and found.replay.fingerprint != asked.fingerprint:
         raise _refusal(_OTHER_REQUEST, conflict=True)
+    if found.replay is not None:
+        await to_thread.run_sync(storage.confirm, abandon_on_cancel=True)
     return found.replay
 
 

@@ -9,6 +9,7 @@ from hanaper.metrics.meter import Meter
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Configuration
+from hanaper.storage.patience import Patience
 from hanaper.storage.transactions import Storage
 from hanaper.web.drain import Drain
 
@@ -28,6 +29,7 @@ class Services:
         meter: is told what happens.
         drain: whether this process is about to stop.
         large_orders: the turn of a large order.
+        patience: ends requests that take too long.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Services:
     meter: Meter = field(default_factory=Meter)
     drain: Drain = field(default_factory=lambda: Drain(0))
     large_orders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    patience: Patience = field(default_factory=Patience)
 
     def __repr__(self) -> str:
         return "Services()"
