@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.api import Api, serving
 from tests.support.postgresql import PostgresqlServer, running_server
+from tests.support.processes import ForkServer, fork_server
 
 from hanaper.app import create_app, open_services
 from hanaper.clock import utc_now
@@ -29,6 +30,13 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith("HANAPER_") and not name.startswith("HANAPER_TEST_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """What commands are run by: see `fork_server`."""
+    with fork_server(tmp_path_factory.mktemp("forks")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

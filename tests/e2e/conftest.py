@@ -13,13 +13,7 @@ from typing import Any
 import pytest
 from tests.support.api import Api
 from tests.support.postgresql import PostgresqlServer
-from tests.support.processes import ForkServer, Hanaper, clean_environment, fork_server
-
-
-@pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    with fork_server(tmp_path_factory.mktemp("forks")) as server:
-        yield server
+from tests.support.processes import ForkServer, Hanaper, clean_environment
 
 
 @pytest.fixture
