@@ -17,7 +17,7 @@ from hanaper.metrics.prometheus import PrometheusMeter
 from hanaper.refusal import Unavailable
 from hanaper.settings import Settings
 from hanaper.signing.signer import Signer
-from hanaper.storage import transactions
+from hanaper.storage import failures
 from hanaper.storage.transactions import Storage
 from hanaper.storage.writer import Writer
 from hanaper.web.services import Services
@@ -179,5 +179,5 @@ def test_a_replayed_answer_is_an_answer_and_generates_nothing(measured: Measured
 
 
 def test_who_translates_errors_without_a_meter_needs_none() -> None:
-    with pytest.raises(Unavailable), transactions.translated():
+    with pytest.raises(Unavailable), failures.translated(None):
         raise Unavailable("nobody counts")

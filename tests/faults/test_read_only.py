@@ -43,7 +43,7 @@ def ready(caller: Caller) -> tuple[int, str]:
 
 def only_reads(caller: Caller) -> None:
     """That there is verification, no writing, and a reason why the server is not ready."""
-    until(lambda: ready(caller) == (503, "the database is read-only\n"))
+    until(lambda: ready(caller) == (503, "the database cannot be written to\n"))
     for _ in range(3):
         assert caller.ask("generate").status == 503
         assert caller.ask("create").status == 503
@@ -102,10 +102,9 @@ def test_sqlite_in_a_file_that_cannot_be_written(on_sqlite: Hanaper) -> None:
     file.chmod(0o400)
     with serving(on_sqlite, 1, known=known, program=ordinary()) as caller:
         assert caller.server is not None
-        line = caller.server.wait_for("not ready: nothing can be issued or changed")
+        line = caller.server.wait_for("the database is read-only: nothing can be issued or changed")
         assert line["reason"] == (
-            f"the database is read-only ({file} cannot be written by this process: "
-            "give it to the user it runs as, on a writable disk)"
+            f"{file} cannot be written by this process: give it to the user it runs as, on a writable disk"
         )
         only_reads(caller)
         mend(file)

@@ -13,7 +13,7 @@ from hanaper.access.models import ApiKey
 from hanaper.issuing.models import Batch
 from hanaper.licenses.models import LicenseKey
 from hanaper.refusal import Misconfigured
-from hanaper.storage.transactions import reason
+from hanaper.storage.failures import reason
 
 
 @dataclass(frozen=True, slots=True)

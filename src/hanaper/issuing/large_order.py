@@ -6,6 +6,7 @@ and makes all of them exist.
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from hanaper.access.authenticate import Caller
@@ -73,7 +74,9 @@ class LargeOrders:
             try:
                 return await self._issue(order, plan, caller, request_id, snapshot, reserved, keyed)
             except Exception as error:
-                await asyncio.to_thread(staging.discard, self.storage, reserved.batch_id)
+                # Where that does not work now, `clear` will do it. What is told is why the order failed.
+                with suppress(Unavailable):
+                    await asyncio.to_thread(staging.discard, self.storage, reserved.batch_id)
                 if isinstance(error, CannotDraw | NoSuchFunction | CapReached):
                     raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error
                 if isinstance(error, staging.Abandoned):

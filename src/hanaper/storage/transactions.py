@@ -86,7 +86,11 @@ class Storage:
         Raises:
             Unavailable: the database does not answer.
         """
-        with translated(self.database.file, self._meter), self.engine.connect() as connection, Session(connection) as session:
+        with (
+            translated(self.database.file, self._meter),
+            self.engine.connect() as connection,
+            Session(connection) as session,
+        ):
             return work(session)
 
     def write(self, work: Callable[[Session], Result]) -> Result:
