@@ -21,6 +21,7 @@ from hanaper.outbound.deliver import Deliverer
 from hanaper.refusal import EXIT_BUG, Fault
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
+from hanaper.storage import quarantine
 from hanaper.storage.configuration import Configuration, compared_version
 from hanaper.storage.schema import require_current
 from hanaper.storage.transactions import Storage
@@ -48,12 +49,14 @@ def open_services(
         serving: False for a command, which is more patient with the database.
 
     Raises:
-        Misconfigured: the database is not there, its schema is not current, or a key is wrong, missing or damaged.
+        Misconfigured: the database is not there, its schema is not current, it was restored and not put in quarantine, or
+            a key is wrong, missing or damaged.
         Unavailable: the database does not answer.
     """
     storage = Storage.open(settings, meter, make=False, serving=serving)
     try:
         require_current(storage)
+        quarantine.require_complete(storage)
         guard = _guarded_clock(storage)
         keystore = Keystore.from_settings(settings)
         keyring = keystore.keyring(storage)
@@ -111,6 +114,7 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
     for kind in (HTTPException, Exception):
         app.add_exception_handler(kind, lambda _, error: failure_response(error, services.signing))
     _warn_of_missing_functions(services.storage)
+    _warn_of_quarantine(services.storage)
     inner = Direct(app, api.direct_routes())
     return Edge(inner, services.signing, api.endpoint_names(), services.meter, services.drain)
 
@@ -165,3 +169,14 @@ def _warn_of_missing_functions(storage: Storage) -> None:
                 custom.load(generator.function_name)
             except custom.NoSuchFunction as error:
                 _logger.warning("a generator cannot work", generator_id=generator.id, reason=str(error))
+
+
+def _warn_of_quarantine(storage: Storage) -> None:
+    found = storage.read(quarantine.current)
+    if found is not None:
+        _logger.warning(
+            "in quarantine: whatever would change something is refused with 1705",
+            reason=found.reason,
+            since=found.since.isoformat(),
+            cure="hanaper quarantine off",
+        )

@@ -73,3 +73,7 @@ class ReadOnly(Unavailable):
 
 class OutcomeUnknown(Unavailable):
     """The same in the midst of a commit: whether what was asked has been stored, nobody can tell by now."""
+
+
+class Quarantined(Unavailable):
+    """The database comes from a backup, and nobody has confirmed yet that it may issue."""

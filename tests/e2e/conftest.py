@@ -6,12 +6,13 @@ Each kind of installation is made once; each test gets a copy of its own.
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.api import Api
+from tests.support.backups import Elsewhere, path_with_programs, places
 from tests.support.postgresql import PostgresqlServer
 from tests.support.processes import ForkServer, Hanaper, clean_environment
 
@@ -73,6 +74,39 @@ def _copied(template: Path, forks: ForkServer, tmp_path: Path, name: str, **envi
     folder = tmp_path / name
     shutil.copytree(template, folder)
     return Hanaper(forks, tmp_path, clean_environment(HANAPER_DATA_DIR=str(folder), **environment))
+
+
+@pytest.fixture
+def installed(database_kind: str, demo_on_either: Hanaper) -> Hanaper:
+    """An installation with demo data, and the programs that its backups take."""
+    if database_kind == "sqlite":
+        return demo_on_either
+    return replace(demo_on_either, environment={**demo_on_either.environment, "PATH": path_with_programs()})
+
+
+@pytest.fixture
+def elsewhere(
+    database_kind: str, installed: Hanaper, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Elsewhere]:
+    server: PostgresqlServer | None = None
+    if database_kind == "postgresql":
+        server = request.getfixturevalue("postgresql_server")
+    with places(installed, tmp_path, server) as make:
+        yield make
+
+
+@pytest.fixture
+def backup_file(tmp_path: Path) -> Path:
+    """Where a backup goes."""
+    return tmp_path / "a.backup"
+
+
+@pytest.fixture
+def backup(installed: Hanaper, backup_file: Path) -> Path:
+    """A backup of the installation, with five license keys in it."""
+    installed("generate", "--generator", "1", "--quantity", "5")
+    installed("backup", str(backup_file))
+    return backup_file
 
 
 @contextmanager

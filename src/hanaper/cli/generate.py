@@ -24,7 +24,8 @@ from hanaper.issuing.generate import Batched, generate
 from hanaper.issuing.plan import Order
 from hanaper.licenses import store as licenses
 from hanaper.licenses.rules import LONGEST_VALIDITY_DAYS, MOST_ACTIVATIONS
-from hanaper.refusal import Invalid, Refusal
+from hanaper.refusal import Invalid, Quarantined, Refusal
+from hanaper.storage import quarantine
 from hanaper.storage.configuration import ConfigurationChanged
 from hanaper.web.services import Services
 
@@ -122,7 +123,7 @@ def _begin(file: Resumable, form: Format, order: Order, services: Services) -> N
         except KeyboardInterrupt:
             note(f"The same command with --resume goes on with {file.file}.")
             raise
-        except Refusal:
+        except (Refusal, Quarantined):
             if not run.stored:
                 file.drop()  # Else the same command, its cause mended, would find the file there.
             raise
@@ -150,7 +151,7 @@ def _write_envelope(order: Order, services: Services, output: Path | None) -> No
     with open_output(output) as stream:
         try:
             batch = asyncio.run(_issue(order, order.quantity, services, uuid4().hex))
-        except Refusal:
+        except (Refusal, Quarantined):
             if output is not None and str(output) != "-":
                 output.unlink()
             raise
@@ -170,11 +171,13 @@ async def _issue(order: Order, quantity: int, services: Services, request_id: st
     part = Order(order.generator, quantity, order.activation_limit, order.validity)
     while True:
         try:
+            snapshot = await services.configuration.snapshot(anew=True)
+            await quarantine.require_none_at(snapshot)
             return await generate(
                 part,
                 OPERATOR,
                 request_id,
-                await services.configuration.snapshot(anew=True),
+                snapshot,
                 storage=services.storage,
                 signing=services.signing,
                 clock=services.clock,

@@ -18,6 +18,7 @@ from hanaper.licenses.create import create
 from hanaper.licenses.key_formats import UuidFormat
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
+from hanaper.storage import quarantine
 from hanaper.storage.session import Session
 
 app = typer.Typer(help="The register of license keys.", no_args_is_help=True)
@@ -83,8 +84,10 @@ def new(
     """Enter one license key by hand, without a generator."""
     license_key = read_license_key() if stdin else UuidFormat().draw(1)[0]
     with opened(data_dir) as services:
-        services.storage.write(
-            lambda session: create(
+
+        def write(session: Session) -> None:
+            quarantine.require_none(session)
+            create(
                 session,
                 license_key,
                 reference(product),
@@ -92,7 +95,8 @@ def new(
                 validity=validity,
                 now=services.clock(),
             )
-        )
+
+        services.storage.write(write)
         print_row({"license_key": license_key, "status": "available"}, as_json=as_json)
 
 

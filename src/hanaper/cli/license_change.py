@@ -25,6 +25,7 @@ from hanaper.licenses.rules import State
 from hanaper.licenses.update import Changes, update
 from hanaper.products.store import Facts
 from hanaper.refusal import Invalid
+from hanaper.storage import quarantine
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -50,6 +51,7 @@ def assign(
     owner = assignment.Owner(owner_name, owner_email)
 
     def change(session: Session, key: LicenseKey, product: Facts, now: datetime) -> None:
+        quarantine.require_none(session)
         if not assignment.assign(session, key.license_key, owner, caller=OPERATOR, now=now):
             raise Invalid(_why_not_assigned(key, product))
 

@@ -8,6 +8,7 @@ import typer
 from hanaper import __version__, log
 from hanaper.cli import (
     api_key,
+    backup,
     bench,
     block_list,
     check_store,
@@ -20,6 +21,8 @@ from hanaper.cli import (
     key,
     product,
     public_key,
+    quarantine,
+    restore,
     serve,
     verify,
 )
@@ -45,6 +48,9 @@ app.command("verify")(verify.verify)
 app.command("public-key")(public_key.public_key)
 app.command("check-store")(check_store.check_store)
 app.command("doctor")(doctor.doctor)
+app.command("backup")(backup.backup)
+app.command("restore")(restore.restore)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(db.app, name="db")
 app.add_typer(product.app, name="product")
 app.add_typer(generator.app, name="generator")

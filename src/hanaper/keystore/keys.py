@@ -119,7 +119,14 @@ class Keystore:
         Raises:
             Misconfigured: missing, sealed with another key encryption key, or damaged.
         """
-        row = store.secret(session, API_KEY_PEPPER)
+        return self.open_pepper(store.secret(session, API_KEY_PEPPER))
+
+    def open_pepper(self, row: WrappedSecret | None) -> bytes:
+        """Decrypt the secret that API key digests are keyed with.
+
+        Raises:
+            Misconfigured: missing, sealed with another key encryption key, or damaged.
+        """
         if row is None:
             raise Misconfigured("the database has no secret for API keys: run `hanaper init`")
         self._same_kek(row.kek_id, "the secret for API keys")

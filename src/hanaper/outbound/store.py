@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from hanaper.outbound.models import OutgoingCall
+from hanaper.storage.configuration import Quarantine
 
 WAITING = "waiting"
 DONE = "done"
@@ -47,9 +48,9 @@ def queue(session: Session, url: str, fields: Mapping[str, str], *, now: datetim
 
 
 def due(session: Session, now: datetime, most: int) -> int:
-    """How many calls are due, counted up to `most`."""
-    waiting = select(OutgoingCall.id).where(OutgoingCall.state == WAITING, OutgoingCall.due_at <= now).limit(most)
-    return len(session.scalars(waiting).all())
+    """How many calls are due, counted up to `most`. In quarantine none is: another server may have made them."""
+    is_due = select(OutgoingCall.id).where(OutgoingCall.state == WAITING, OutgoingCall.due_at <= now)
+    return len(session.scalars(is_due.where(~exists(select(Quarantine.id))).limit(most)).all())
 
 
 def waiting(session: Session) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Float, Integer, String, cast
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from hanaper.clock import GuardedClock
+from hanaper.refusal import Unavailable
 from hanaper.storage.base import Base, Moment, length_within
 from hanaper.storage.transactions import Storage
 
@@ -56,18 +57,32 @@ class ConfigurationChanged(Exception):
 
 
 def current_version(session: Session) -> int:
-    """The version as this transaction sees it."""
-    return session.scalars(select(ConfigurationVersion.version)).one()
+    """The version as this transaction sees it.
+
+    Raises:
+        Unavailable: there is none, see `quarantine.require_complete`.
+    """
+    return _there(session.scalars(select(ConfigurationVersion.version)).one_or_none())
 
 
 def compared_version(session: Session, clock: GuardedClock) -> int:
-    """The same, and on the way the clock is compared with that of the database, which has to be PostgreSQL."""
+    """The same, and on the way the clock is compared with that of the database, which has to be PostgreSQL.
+
+    Raises:
+        Unavailable: see above.
+    """
     asked = monotonic()
     moment = cast(extract("epoch", func.clock_timestamp()), Float)
-    version, told = session.execute(select(ConfigurationVersion.version, moment)).one()
+    version, told = _there(session.execute(select(ConfigurationVersion.version, moment)).one_or_none())
     clock.compare(told, asked=asked, told=monotonic())
     number: int = version
     return number
+
+
+def _there(found: Found | None) -> Found:
+    if found is None:
+        raise Unavailable("the database is being restored, and nobody has put it in quarantine yet")
+    return found
 
 
 class Snapshot:

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from hanaper.access.authenticate import Caller, authenticate
 from hanaper.idempotency.store import Keyed, Repeated, claim, complete
 from hanaper.protocol.codes import Code
-from hanaper.refusal import Refusal, Unavailable
+from hanaper.refusal import Quarantined, Refusal, Unavailable
 from hanaper.signing.service import SignedAnswer
+from hanaper.storage import quarantine
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot, current_version
 from hanaper.storage.session import Session
 from hanaper.web.fields import RequestShape, validate
@@ -100,9 +101,15 @@ class Call(Generic[Shape]):
     ) -> SignedAnswer:
         """The same for work that changes the configuration itself.
 
-        Many who do that at once would make each other begin again, so the caller is not looked at a second time.
+        Many who do that at once would make each other begin again, so the caller is not looked at a second time; the
+        quarantine is.
         """
-        return self._repeated(work, again)
+
+        def outside_quarantine(session: Session) -> SignedAnswer:
+            quarantine.require_none(session)
+            return work(session)
+
+        return self._repeated(outside_quarantine, again)
 
     def _repeated(self, work: Callable[[Session], SignedAnswer], again: tuple[type[Exception], ...]) -> SignedAnswer:
         for attempt in range(MOST_COLLISIONS):
@@ -139,16 +146,16 @@ def endpoint(
 ) -> Callable[[Declared], Declared]:
     """Declare an endpoint. Its name is its path and the ability an API key needs for it.
 
-    Order: read, authenticate, replay what was carried out before, validate, handle. A handler that is a coroutine runs
-    on the event loop and has to check the snapshot's version in the transaction it commits; any other runs in a worker
-    thread, for a caller who was looked up anew.
+    Order: read, authenticate, replay what was carried out before, refuse what changes something in quarantine,
+    validate, handle. A handler that is a coroutine runs on the event loop and has to check the snapshot's version in
+    the transaction it commits; any other runs in a worker thread, for a caller who was looked up anew.
 
     Args:
         shape: the request shape.
         bad_fields: the code that answers for bad fields.
         only_reads: a POST that changes nothing, and has no use for an idempotency key.
     """
-    repeatable = method == "POST" and not only_reads
+    changes = method == "POST" and not only_reads
 
     def declare(handler: Declared) -> Declared:
         on_loop = inspect.iscoroutinefunction(handler)
@@ -158,10 +165,12 @@ def endpoint(
         ) -> SignedResponse:
             sender = credentials(request, parameters, services.settings)
             caller = await authenticate(snapshot, sender, endpoint=name, pepper=services.pepper, now=services.clock())
-            asked = keyed(request, parameters, caller, name) if repeatable else None
+            asked = keyed(request, parameters, caller, name) if changes else None
             replay = await replay_of(asked, services.storage, None if is_new else snapshot)
             if replay is not None:
                 return SignedResponse(replay, REPLAYED)
+            if changes:
+                await quarantine.require_none_at(snapshot)
             limits: dict[str, Any] = {"max_quantity": services.settings.max_quantity, "json": is_json(request)}
             fields = validate(shape, parameters, context=limits, code=bad_fields)
             call = Call(
@@ -194,7 +203,7 @@ def endpoint(
                     return await attempt(request, services, snapshot, parameters, is_new=anew)
                 except (ConfigurationChanged, Repeated):
                     anew = True
-                except Refusal:
+                except (Refusal, Quarantined):
                     # Nobody is refused for what has been mended meanwhile.
                     if not await services.configuration.changed(snapshot, since=began):
                         raise

@@ -8,12 +8,14 @@ from hanaper import log
 from hanaper.clock import ClockWrong
 from hanaper.idempotency.store import InFlight
 from hanaper.protocol import codes
-from hanaper.refusal import Fault, OutcomeUnknown, Refusal, Unavailable
+from hanaper.refusal import Fault, OutcomeUnknown, Quarantined, Refusal, Unavailable
 from hanaper.signing.service import SigningService
 from hanaper.web.idempotent import in_flight
 from hanaper.web.responses import SignedResponse
 
 RETRY_AFTER_S = "5"
+QUARANTINE_RETRY_AFTER_S = "60"
+"""A person has to lift it."""
 
 _OF_ROUTING = {404: codes.UNKNOWN_ENDPOINT, 405: codes.METHOD_NOT_ALLOWED}
 _logger = log.get(__name__)
@@ -33,6 +35,8 @@ def refusal_for(error: Exception) -> Refusal:  # noqa: PLR0911 -- a table: one l
             return Refusal(codes.UNREADABLE_BODY)  # Nobody is there to read it; the access log is.
         case InFlight():
             return in_flight()
+        case Quarantined():
+            return Refusal(codes.SERVICE_UNAVAILABLE, headers={"Retry-After": QUARANTINE_RETRY_AFTER_S})
         case Unavailable() | ClockWrong():
             if isinstance(error, Unavailable):  # The guard of the clock speaks for itself, once.
                 outcome = "unknown" if isinstance(error, OutcomeUnknown) else "not done"
