@@ -52,7 +52,7 @@ class Tools:
         """
         with translated(), storage.engine.connect() as connection:
             server = int((connection.dialect.server_version_info or (0,))[0])
-        conninfo, password = _connection(storage.database.url)
+        conninfo, password = for_libpq(storage.database.url)
         environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
         if password is not None:
             environment["PGPASSWORD"] = password
@@ -121,11 +121,11 @@ class Tools:
             check=False,
         )
         if ran.returncode != 0:
-            raise Unavailable(f"{Path(command[0]).name} says: {_said(ran.stderr)}")
+            raise Unavailable(f"{Path(command[0]).name} says: {first_error(ran.stderr)}")
         return ran.stdout
 
 
-def _said(stderr: str) -> str:
+def first_error(stderr: str) -> str:
     """What a program says of its failure, on one line, without rows."""
     found = _ERROR.search(stderr)
     line = found.group(1) if found else (stderr.strip().splitlines() or ["nothing"])[0]
@@ -147,7 +147,7 @@ def _program(name: str, server: int) -> str:
     return path
 
 
-def _connection(url: URL) -> tuple[str, str | None]:
+def for_libpq(url: URL) -> tuple[str, str | None]:
     """The database as libpq takes it, without its password; and the password."""
     _, given = url.get_dialect()().create_connect_args(url)
     password = given.pop("password", None)

@@ -169,6 +169,6 @@ def _written(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite.library().DatabaseError as error:
-        raise Unavailable(f"{file} cannot be written ({error})") from error
+        raise Unavailable(f"{file} cannot be made ({error})") from error
     except OSError as error:
-        raise Unavailable(f"{file} cannot be written ({error.strerror})") from error
+        raise Unavailable(f"{file} cannot be made ({error.strerror})") from error
