@@ -2,23 +2,29 @@
 
 import logging
 import os
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
 from tests.e2e.conftest import client
 from tests.support.api import Answer, Api
 from tests.support.backups import Elsewhere, TimedHistory, places
+from tests.support.clusters import ROLE, Cluster, give, running
 from tests.support.load import SAMPLE_KEY, load
 from tests.support.mutants import mutant
-from tests.support.processes import Hanaper
+from tests.support.processes import ForkServer, Hanaper, clean_environment
 from tests.support.store_check import Findings, check
 
 from hanaper.storage.transactions import Storage
 
-ROUNDS = int(os.environ.get("HANAPER_TEST_BACKUP_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("HANAPER_TEST_BACKUP_ROUNDS", "20"))
+"""The first of them every day."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -70,7 +76,7 @@ def checked(installed: Hanaper, restored: Hanaper, history: TimedHistory, as_of:
     return findings
 
 
-@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in range(1, ROUNDS))])
 def test_all_that_was_acknowledged_before_is_in_it_and_nothing_is_issued_before_that_is_confirmed(
     installed: Hanaper, elsewhere: Elsewhere, backup_file: Path, number: int
 ) -> None:
@@ -79,11 +85,16 @@ def test_all_that_was_acknowledged_before_is_in_it_and_nothing_is_issued_before_
     restored("restore", str(backup_file))
     assert checked(installed, restored, history, as_of) == Findings()
     assert history.unexpected == []
+    assert "restored from a.backup" in restored("quarantine", "--json").json["reason"]
+    refuses_until_confirmed(restored, history)
+
+
+def refuses_until_confirmed(restored: Hanaper, history: TimedHistory) -> None:
+    """A server on a restored database answers questions, and issues once somebody has confirmed that it may."""
     held = held_by(restored)
     restored("init")  # Writes the public keys out again.
     with restored.serving() as server, client(server.url, restored) as api:
-        said = server.wait_for("in quarantine: whatever would change something is refused with 1705")
-        assert "restored from a.backup" in said["reason"]
+        assert server.wait_for("in quarantine: whatever would change something is refused with 1705")["reason"]
         assert is_refused(ask(api, "generate", generator_id=1, quantity=3))
         assert is_refused(ask(api, "create-license-keys", product_id=1, license_keys="Some-Key-1"))
         license_key = history.acknowledged[0].license_keys[0]
@@ -96,6 +107,7 @@ def test_all_that_was_acknowledged_before_is_in_it_and_nothing_is_issued_before_
         server.stop()
 
 
+@pytest.mark.slow
 def test_a_backup_that_copies_the_file_is_found(demo: Hanaper, tmp_path: Path) -> None:
     file = tmp_path / "a.backup"
     history, as_of = backed_up(demo, file, seed=1, environment=mutant("copied_file"))
@@ -122,3 +134,83 @@ def test_a_server_that_does_not_look_at_the_quarantine_is_found(elsewhere: Elsew
         assert not is_refused(ask(api, "generate", generator_id=1, quantity=3))
         assert not is_refused(ask(api, "create-product", name="Another"))
         server.stop()
+
+
+# --- PostgreSQL: to a point in time ---
+
+
+@pytest.fixture
+def archiving() -> Iterator[tuple[Cluster, Path]]:
+    """A server that archives its write-ahead log; yields it and the archive."""
+    with tempfile.TemporaryDirectory(prefix="hanaper-archive-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        give(folder)
+        archive = folder / "archive"
+        archive.mkdir()
+        give(archive)
+        cluster = Cluster(folder / "primary").make()
+        with (cluster.folder / "postgresql.conf").open("a") as file:
+            file.write(f"archive_mode = on\narchive_command = 'test ! -f {archive}/%f && cp %p {archive}/%f'\n")
+        with running(cluster):
+            cluster.execute(f"CREATE ROLE {ROLE} LOGIN")
+            cluster.execute(f"CREATE DATABASE keys OWNER {ROLE}")
+            yield cluster, archive
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(int(os.environ.get("HANAPER_TEST_POINT_IN_TIME_ROUNDS", "2"))))
+def test_a_base_backup_and_the_log_bring_back_what_was_acknowledged_before_a_point_in_time(
+    forks: ForkServer, archiving: tuple[Cluster, Path], tmp_path: Path, number: int
+) -> None:
+    primary, archive = archiving
+    data = tmp_path / "data"
+    environment = clean_environment(HANAPER_DATA_DIR=str(data), HANAPER_DATABASE_URL=primary.url("keys"))
+    installed = Hanaper(forks, tmp_path, environment)
+    installed("init", "--demo")
+    history = TimedHistory()
+    base = primary.folder.with_name("base")
+    with installed.serving("--workers", "2") as server:
+        with load(server.url, history, number) as clients:
+            clients.wait_for_keys()
+            primary.run(
+                "pg_basebackup", "-X", "none", "-c", "fast", "-d", primary.url("postgres", "postgres"), "-D", str(base)
+            )
+            clients.wait_for_keys()
+            ((moment,),) = primary.execute("SELECT clock_timestamp()")
+            clients.wait_for_keys()
+        server.stop()
+    archive_all(primary)
+    primary.kill()
+    with (base / "postgresql.auto.conf").open("a") as file:
+        file.write(f"restore_command = 'cp {archive}/%f %p'\nrecovery_target_time = '{moment.isoformat()}'\n")
+        file.write("recovery_target_action = 'promote'\narchive_mode = off\n")
+    (base / "recovery.signal").touch()
+    give(base)
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    shutil.copy(data / "key-encryption-key", place)
+    with running(Cluster(base)) as copy:
+        url = copy.url("keys")
+        restored = replace(
+            installed, environment={**environment, "HANAPER_DATA_DIR": str(place), "HANAPER_DATABASE_URL": url}
+        )
+        wait_until_promoted(copy)
+        restored("quarantine", "on", "--reason", f"restored to {moment:%H:%M:%S}")
+        assert checked(installed, restored, history, moment) == Findings()
+        refuses_until_confirmed(restored, history)
+
+
+def archive_all(primary: Cluster) -> None:
+    """Wait until the archive has all that has been written."""
+    ((last,),) = primary.execute("SELECT pg_walfile_name(pg_switch_wal())")
+    until = monotonic() + 60
+    while primary.execute("SELECT last_archived_wal FROM pg_stat_archiver")[0][0] < last:
+        assert monotonic() < until
+        sleep(0.05)
+
+
+def wait_until_promoted(copy: Cluster) -> None:
+    until = monotonic() + 60
+    while copy.execute("SELECT pg_is_in_recovery()") != [(False,)]:
+        assert monotonic() < until, copy.log
+        sleep(0.05)

@@ -1,12 +1,16 @@
 """`hanaper backup` and `hanaper restore`: what they say, what they refuse, and what is left when they are killed."""
 
+import logging
 import os
 import shutil
 import signal
 import stat
 import subprocess
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
+from time import monotonic, sleep
 
 import psycopg
 import pytest
@@ -16,8 +20,11 @@ from tests.support.processes import PROGRAM, Hanaper
 
 from hanaper.storage.sqlite import library
 
+KILLS = int(os.environ.get("HANAPER_TEST_BACKUP_KILLS", "20"))
 HELD = 5
 """License keys in the backup of the fixture."""
+
+_logger = logging.getLogger(__name__)
 
 
 def held_by(hanaper: Hanaper) -> int:
@@ -263,6 +270,7 @@ BACKUP_STEPS = {
 }
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_killed_leaves_nothing_that_could_be_taken_for_one(
     installed: Hanaper, elsewhere: Elsewhere, database_kind: str, backup_file: Path
 ) -> None:
@@ -298,6 +306,7 @@ RESTORE_STEPS = {
 }
 
 
+@pytest.mark.slow
 def test_a_restoration_that_is_killed_leaves_nothing_or_what_is_refused(
     elsewhere: Elsewhere, database_kind: str, backup: Path
 ) -> None:
@@ -305,22 +314,99 @@ def test_a_restoration_that_is_killed_leaves_nothing_or_what_is_refused(
     for step in RESTORE_STEPS[database_kind]:
         place = elsewhere()
         killed(place, "restore", str(backup), at=step)
-        if not place.settings.database_url:
-            for left in place.data_dir.glob(".hanaper.db.unfinished*"):
-                left.unlink()
-        if is_empty(place):
-            seen.append("nothing")
-            place("restore", str(backup))
-        elif not can_serve(place):
-            seen.append("half")
-            assert "run `hanaper quarantine on" in place("serve", status=78).stderr
-            place("restore", str(backup), status=65)
-            place("quarantine", "on", "--reason", "killed")
-        else:
-            seen.append("whole")
+        seen.append(mended(place, backup))
         assert is_restored(place), step
     expected = {
         "sqlite": ["nothing", "nothing", "nothing", "whole"],
         "postgresql": ["nothing", "half", "half", "whole"],
     }
     assert seen == expected[database_kind]
+
+
+def mended(place: Hanaper, backup: Path) -> str:
+    """What a restoration that was killed has left, and then what its error texts say is done."""
+    for left in place.data_dir.glob(".hanaper.db.unfinished*"):
+        left.unlink()
+    if is_empty(place):
+        place("restore", str(backup))
+        return "nothing"
+    if can_serve(place):
+        return "whole"
+    assert "run `hanaper quarantine on" in place("serve", status=78).stderr
+    place("restore", str(backup), status=65)
+    place("quarantine", "on", "--reason", "killed")
+    return "half"
+
+
+def killed_some_time(hanaper: Hanaper, *arguments: str, longest_s: float, chance: Random) -> None:
+    """Run a command that is killed after a while, unless it has ended before; its children live on."""
+    environment = {**hanaper.environment, "COVERAGE_PROCESS_CONFIG": ""}
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        sleep(chance.uniform(0, longest_s))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+    until = monotonic() + 60
+    while any(map(is_at_work, children)):
+        assert monotonic() < until
+        sleep(0.05)
+
+
+def is_at_work(pid: str) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def seconds_of(hanaper: Hanaper, *arguments: str) -> float:
+    began = monotonic()
+    hanaper.anew(*arguments)
+    return monotonic() - began
+
+
+@pytest.fixture
+def large(installed: Hanaper) -> Hanaper:
+    """An installation whose backup takes a moment."""
+    installed("generate", "--generator", "1", "--quantity", "100000", "--output", str(installed.folder / "keys"))
+    return installed
+
+
+@pytest.mark.slow
+def test_whenever_a_backup_is_killed_there_is_none_or_a_whole_one(
+    large: Hanaper, elsewhere: Elsewhere, backup_file: Path
+) -> None:
+    chance = Random(1)  # noqa: S311 -- a test wants to be repeated
+    longest_s = 1.1 * seconds_of(large, "backup", str(backup_file))
+    whole = 0
+    for number in range(KILLS):
+        file = backup_file.with_name(f"{number}.backup")
+        killed_some_time(large, "backup", str(file), longest_s=longest_s, chance=chance)
+        if file.exists():
+            whole += 1
+            place = elsewhere()
+            place("restore", str(file))
+            assert held_by(place) == 100_000
+        for left in file.parent.glob(f".{file.name}.unfinished*"):
+            left.unlink()
+    _logger.info("%d kills within %.1f s, %d whole backups", KILLS, longest_s, whole)
+    assert whole < KILLS
+
+
+@pytest.mark.slow
+def test_whenever_a_restoration_is_killed_there_is_nothing_or_what_is_refused(
+    large: Hanaper, elsewhere: Elsewhere, backup_file: Path
+) -> None:
+    chance = Random(1)  # noqa: S311 -- a test wants to be repeated
+    large("backup", str(backup_file))
+    longest_s = 1.1 * seconds_of(elsewhere(), "restore", str(backup_file))
+    seen: Counter[str] = Counter()
+    for _ in range(KILLS):
+        place = elsewhere()
+        killed_some_time(place, "restore", str(backup_file), longest_s=longest_s, chance=chance)
+        seen[mended(place, backup_file)] += 1
+        assert held_by(place) == 100_000
+        assert place("quarantine", "--json").json["quarantine"] is True
+    _logger.info("%d kills within %.1f s left %s", KILLS, longest_s, dict(seen))
+    assert seen["nothing"] + seen["half"] > 0

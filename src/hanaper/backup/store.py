@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 
 from hanaper.issuing.models import Batch
 from hanaper.licenses.models import LicenseKey, StagedBatch
-from hanaper.outbound.models import OutgoingCall
-from hanaper.outbound.store import WAITING
+from hanaper.outbound import store as calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,11 @@ class Held:
 def held(session: Session) -> Held:
     """What the database holds."""
     newest = session.execute(select(Batch.id, Batch.created_at).order_by(Batch.id.desc()).limit(1)).first()
-    waiting = select(func.count()).select_from(OutgoingCall).where(OutgoingCall.state == WAITING)
     return Held(
         license_keys=session.scalars(select(func.count()).select_from(LicenseKey)).one(),
         batch_id=None if newest is None else newest[0],
         batch_at=None if newest is None else newest[1],
-        waiting_calls=session.scalars(waiting).one(),
+        waiting_calls=calls.waiting(session),
     )
 
 
