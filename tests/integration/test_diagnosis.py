@@ -179,6 +179,16 @@ def schema(revision: str) -> Plant:
     return plant
 
 
+def in_quarantine(place: Place) -> Cure:
+    place.sql("INSERT INTO quarantine VALUES (1, 'restored', :now)", now=str(utc_now()))
+    return lambda: place.sql("DELETE FROM quarantine")
+
+
+def half_restored(place: Place) -> Cure:
+    place.sql("DELETE FROM configuration_version")
+    return lambda: place.sql("INSERT INTO configuration_version VALUES (1, 1)")
+
+
 def row_of_tomorrow(place: Place) -> Cure:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%d %H:%M:%S.000000")
     place.sql(
@@ -429,6 +439,8 @@ CASES = [
         "newer than this hanaper",
         schema("9999"),
     ),
+    Case("quarantine", "restored", WARNING, "issues nothing: restored", in_quarantine),
+    Case("half restored", "restored", PROBLEM, "but not put in quarantine", half_restored),
     Case("demo key here", "demo-key", WARNING, "anybody on this machine", demo_key(host="127.0.0.1")),
     Case("demo key for all", "demo-key", PROBLEM, "anybody may generate", demo_key(host="0.0.0.0")),  # noqa: S104
     Case("server stops", "server", PROBLEM, "not ready: stopping", answering(503, b"stopping\n")),

@@ -10,6 +10,7 @@ from hanaper.diagnosis.finding import Finding, Verdict
 from hanaper.keystore.keys import Keystore
 from hanaper.refusal import Fault, Misconfigured, Unavailable
 from hanaper.settings import Settings
+from hanaper.storage import quarantine
 from hanaper.storage.engine import Database, locate
 from hanaper.storage.schema import require_current
 from hanaper.storage.transactions import Storage
@@ -18,7 +19,8 @@ CHECKS = (
     *("settings", "address", "trusted-proxies", "server", "data-folder", "key-encryption-key", "database"),
     *("database-file", "file-system", "free-space", "sync-speed", "sqlite-library", "sqlite-durability"),
     *("postgresql-version", "postgresql-durability", "postgresql-replication", "postgresql-writable"),
-    *("postgresql-connections", "postgresql-role", "clock", "schema", "signing-keys", "demo-key", "newest-row"),
+    *("postgresql-connections", "postgresql-role", "clock", "schema", "restored", "signing-keys", "demo-key"),
+    "newest-row",
 )
 """In the order in which they are told."""
 
@@ -112,6 +114,7 @@ def _installation(settings: Settings, storage: Storage) -> Iterator[Finding]:
         yield Finding.fault("schema", fault, "hanaper db upgrade")
         return  # What follows reads tables as this version has them.
     yield Finding.ok("schema", "it is the one this version needs")
+    yield from _restored(storage)
     try:
         keystore = Keystore.from_settings(settings)
     except Misconfigured:
@@ -120,6 +123,21 @@ def _installation(settings: Settings, storage: Storage) -> Iterator[Finding]:
         yield from _signing_keys(keystore, storage)
     yield from exposure.demo_key(settings, active=storage.read(store.has_demo_key))
     yield from clock.newest_row(_now(), storage.read(store.newest))
+
+
+def _restored(storage: Storage) -> Iterator[Finding]:
+    check = "restored"
+    try:
+        quarantine.require_complete(storage)
+    except Misconfigured as fault:
+        yield Finding.fault(check, fault, "hanaper quarantine on")
+        return
+    found = storage.read(quarantine.current)
+    if found is None:
+        yield Finding.ok(check, "the database is in none")
+    else:
+        text = f"the database is in quarantine, and issues nothing: {found.reason}"
+        yield Finding.warning(check, text, "hanaper quarantine off, once the old server is off for good")
 
 
 def _signing_keys(keystore: Keystore, storage: Storage) -> Iterator[Finding]:
