@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import psycopg
 import pytest
-from tests.support.backups import Elsewhere
+from tests.support.backups import Elsewhere, held_by
 from tests.support.mutants import mutant
 from tests.support.processes import PROGRAM, Hanaper
 
@@ -25,13 +25,6 @@ HELD = 5
 """License keys in the backup of the fixture."""
 
 _logger = logging.getLogger(__name__)
-
-
-def held_by(hanaper: Hanaper) -> int:
-    report = hanaper("check-store", "--json").json
-    assert report["clean"], report
-    held: int = report["checked"].get("license_keys", 0)
-    return held
 
 
 def is_empty(place: Hanaper) -> bool:

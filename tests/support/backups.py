@@ -1,5 +1,6 @@
-"""Backups and the empty places they are restored into."""
+"""Backups, the empty places they are restored into, and what has to hold there (reliability.md T11)."""
 
+import logging
 import os
 import shutil
 import time
@@ -12,9 +13,15 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from tests.support.load import Acknowledged, History
+from tests.support.api import Answer, Api
+from tests.support.load import SAMPLE_KEY, Acknowledged, History
 from tests.support.postgresql import URL_VARIABLE, PostgresqlServer
 from tests.support.processes import Hanaper
+from tests.support.store_check import Findings, check
+
+from hanaper.storage.transactions import Storage
+
+_logger = logging.getLogger(__name__)
 
 Elsewhere: TypeAlias = Callable[..., Hanaper]
 """Makes an empty place: `elsewhere()`, or `elsewhere(key=False)` without the key encryption key."""
@@ -84,3 +91,69 @@ class TimedHistory(History):
             for status, body in self.answers
             if status == 200 and self.timed.at[body] < moment.timestamp()
         ]
+
+
+@contextmanager
+def serving(restored: Hanaper, **environment: str) -> Iterator[Api]:
+    """A server on a restored database, and a client that checks every answer."""
+    restored("init")  # Writes the public keys out again.
+    keys = restored.data_dir / "public-keys"
+    with restored.serving(**environment) as server:
+        api = Api(
+            server.url,
+            global_pem=(keys / "global.pem").read_text(),
+            product_pem=(keys / "product-1.pem").read_text(),
+        )
+        with api.http:
+            if not environment:
+                assert server.wait_for("in quarantine: whatever would change something is refused with 1705")["reason"]
+            yield api
+        server.stop()
+
+
+def ask(api: Api, endpoint: str, **fields: object) -> Answer:
+    return api.post(f"/api/v1/{endpoint}", {"api_key": SAMPLE_KEY, **fields})
+
+
+def is_refused(answer: Answer) -> bool:
+    """Whether it is the refusal of a quarantine."""
+    if answer.code != 1705:
+        return False
+    assert (answer.status, answer.signed_by, answer.http.headers["retry-after"]) == (503, "global", "60")
+    return True
+
+
+def held_by(hanaper: Hanaper) -> int:
+    """How many license keys an installation has, all of which are in order."""
+    report = hanaper("check-store", "--json").json
+    assert report["clean"], report
+    held: int = report["checked"].get("license_keys", 0)
+    return held
+
+
+def checked(installed: Hanaper, restored: Hanaper, history: TimedHistory, as_of: datetime) -> Findings:
+    """What is wrong with a restored database."""
+    before = history.before(as_of)
+    with Storage.open(restored.settings) as storage:
+        pem = (installed.data_dir / "public-keys" / "product-1.pem").read_bytes()
+        findings = check(storage, pem, before)
+    given = len(history.acknowledged)
+    _logger.info("%d answers, %d of them before the backup; %s", given, len(before), findings)
+    # It was a real test: there was something to lose, and clients were at work all the time.
+    assert 0 < len(before) < given
+    return findings
+
+
+def refuses_until_confirmed(restored: Hanaper, history: TimedHistory) -> None:
+    """A server on a restored database answers questions, and issues once somebody has confirmed that it may."""
+    held = held_by(restored)
+    with serving(restored) as api:
+        assert is_refused(ask(api, "generate", generator_id=1, quantity=3))
+        assert is_refused(ask(api, "create-license-keys", product_id=1, license_keys="Some-Key-1"))
+        license_key = history.acknowledged[0].license_keys[0]
+        assert ask(api, "verify", license_key=license_key, identifier="x").status == 200
+        assert api.http.get("/readyz").status_code == 200
+        assert held_by(restored) == held
+        restored("quarantine", "off", "--yes")
+        assert ask(api, "generate", generator_id=1, quantity=3).code == 815
+        assert held_by(restored) == held + 3
