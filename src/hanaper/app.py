@@ -49,8 +49,8 @@ def open_services(
         serving: False for a command, which is more patient with the database.
 
     Raises:
-        Misconfigured: the database is not there, its schema is not current, it was restored and not put in quarantine, or
-            a key is wrong, missing or damaged.
+        Misconfigured: the database is not there, its schema is not current, it was restored and not put in quarantine,
+            or a key is wrong, missing or damaged.
         Unavailable: the database does not answer.
     """
     storage = Storage.open(settings, meter, make=False, serving=serving)

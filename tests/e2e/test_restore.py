@@ -97,6 +97,13 @@ def test_a_backup_is_never_written_over_a_file(installed: Hanaper, backup: Path)
     installed("backup", str(backup.parent / "none" / "b.backup"), status=65)
 
 
+def test_without_a_database_no_backup_is_made_and_no_database_either(bare: Hanaper, tmp_path: Path) -> None:
+    assert "hanaper init" in bare("backup", str(tmp_path / "a.backup"), status=78).stderr
+    bare("quarantine", "on", "--reason", "x", status=78)
+    assert not list(tmp_path.glob("**/hanaper.db"))
+    assert not (tmp_path / "a.backup").exists()
+
+
 def test_without_the_right_key_encryption_key_nothing_is_restored(elsewhere: Elsewhere, backup: Path) -> None:
     place = elsewhere(key=False)
     assert "is missing: put the file back" in place("restore", str(backup), status=78).stderr
@@ -201,8 +208,8 @@ def test_an_empty_database_is_an_empty_place_and_leftovers_are_not(demo: Hanaper
     left.write_bytes(b"of another database")
     assert "is left of another database" in demo("restore", str(file), "--data-dir", str(place), status=65).stderr
     left.unlink()
-    # What a server leaves that was started too early.
-    demo("serve", "--data-dir", str(place), status=78)
+    # What a command leaves that was run too early.
+    demo("db", "check", "--data-dir", str(place), status=78)
     assert (place / "hanaper.db").exists()
     left.write_bytes(b"of another database")
     assert "is not empty" in demo("restore", str(file), "--data-dir", str(place), status=65).stderr

@@ -20,7 +20,7 @@ def backup(
 ) -> None:
     """Copy the whole database into a new file. A server may be running. The key encryption key is not in it."""
     settings = load_settings(data_dir)
-    with Storage.open(settings) as storage:
+    with Storage.open(settings, make=False) as storage:
         pages = back_up.size(storage)
         with progress("Copying", pages, shown=pages is not None) as advance:
             made = back_up.back_up(storage, file.expanduser().absolute(), clock=utc_now, advance=advance)

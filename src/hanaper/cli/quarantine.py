@@ -66,7 +66,7 @@ def leave(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -
 
 
 def _opened(data_dir: Path | None) -> Storage:
-    storage = Storage.open(load_settings(data_dir))
+    storage = Storage.open(load_settings(data_dir), make=False)
     try:
         require_current(storage)
     except BaseException:
