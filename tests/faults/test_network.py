@@ -13,11 +13,11 @@ import pytest
 from structlog.testing import capture_logs
 from tests.faults.conftest import DATABASE, inside, serving
 from tests.support.amounts import amount
+from tests.support.bad_network import Proxy, proxied
 from tests.support.clients import Caller, Clients, Kind, asking, nothing_lost
 from tests.support.clusters import ROLE, Cluster
 from tests.support.mutants import mutant
 from tests.support.processes import Hanaper
-from tests.support.bad_network import Proxy, proxied
 
 from hanaper.refusal import Unavailable
 from hanaper.settings import Settings

@@ -135,6 +135,13 @@ Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaita
 Declared = TypeVar("Declared", bound=Callable[..., Any])
 
 
+def _awaited(handler: Callable[..., Any]) -> Callable[[Call[Any]], Awaitable[SignedAnswer]]:
+    """The handler as a coroutine. A thread cannot be stopped; but who asked need not wait for it."""
+    if inspect.iscoroutinefunction(handler):
+        return handler
+    return lambda call: to_thread.run_sync(handler, call, abandon_on_cancel=True)
+
+
 def endpoint(
     router: APIRouter,
     method: Literal["GET", "POST"],
@@ -158,7 +165,7 @@ def endpoint(
     changes = method == "POST" and not only_reads
 
     def declare(handler: Declared) -> Declared:
-        on_loop = inspect.iscoroutinefunction(handler)
+        on_loop, handle = inspect.iscoroutinefunction(handler), _awaited(handler)
 
         async def attempt(
             request: Request, services: Services, snapshot: Snapshot, parameters: dict[str, object], *, is_new: bool
@@ -183,10 +190,7 @@ def endpoint(
                 user_agent(request),
                 asked,
             )
-            answer: SignedAnswer = await (
-                handler(call) if on_loop else to_thread.run_sync(handler, call, abandon_on_cancel=True)
-            )
-            return SignedResponse(answer)
+            return SignedResponse(await handle(call))
 
         async def route(request: Request) -> Response:
             services: Services = request.app.state.services
