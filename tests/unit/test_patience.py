@@ -1,4 +1,4 @@
-"""How long a request waits (decision 0018)."""
+"""How long a request waits (decision 0016)."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL on which nothing goes on without an end, and no warning is lost (decision 0018).
+"""A connection to PostgreSQL on which nothing goes on without an end, and no warning is lost (decision 0016).
 
 A commit that waits for a synchronous standby waits for ever when there is none, whatever `statement_timeout` says. When
 somebody cancels it, it returns as if all were well, and only a warning tells that the standby may not have it. And a

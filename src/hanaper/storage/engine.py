@@ -14,7 +14,7 @@ from hanaper.storage import postgresql, sqlite
 
 POOL_TIMEOUT_S = 5
 LONGEST_EXCHANGE_S = 7
-"""With PostgreSQL, of a serving process: less than a request waits (decision 0018)."""
+"""With PostgreSQL, of a serving process: less than a request waits (decision 0016)."""
 
 LONGEST_EXCHANGE_OF_A_COMMAND_S = 20
 """More than `statement_timeout`, which then tells for certain that nothing was done."""

@@ -1,4 +1,4 @@
-"""How long a request waits for PostgreSQL: every one is answered within ten seconds (decision 0018)."""
+"""How long a request waits for PostgreSQL: every one is answered within ten seconds (decision 0016)."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
