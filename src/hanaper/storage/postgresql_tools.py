@@ -13,7 +13,8 @@ from sqlalchemy import URL
 
 from hanaper.refusal import Invalid, Misconfigured, Unavailable
 from hanaper.storage import postgresql
-from hanaper.storage.transactions import Storage, translated
+from hanaper.storage.failures import translated
+from hanaper.storage.transactions import Storage
 
 LEFT_OUT = "configuration_version"
 """The table that is dumped without its row: see `storage.quarantine`."""
@@ -50,7 +51,7 @@ class Tools:
             Misconfigured: they are missing, or too old.
             Unavailable: the database does not answer.
         """
-        with translated(), storage.engine.connect() as connection:
+        with translated(None), storage.engine.connect() as connection:
             server = int((connection.dialect.server_version_info or (0,))[0])
         conninfo, password = for_libpq(storage.database.url)
         environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}

@@ -14,7 +14,8 @@ from hanaper.clock import Clock
 from hanaper.refusal import Fault, Invalid, Unavailable
 from hanaper.storage import quarantine, sqlite
 from hanaper.storage.engine import Database, connect
-from hanaper.storage.transactions import Storage, lock_file, translated
+from hanaper.storage.failures import translated
+from hanaper.storage.transactions import Storage, lock_file
 from hanaper.storage.turn_lock import TurnLock
 
 PAGES_AT_ONCE = 1_000
@@ -26,7 +27,7 @@ Advance = Callable[[int], None]
 
 def pages(storage: Storage) -> int:
     """How many pages the database has, for a progress bar."""
-    with translated(), storage.engine.connect() as connection:
+    with translated(storage.database.file), storage.engine.connect() as connection:
         return int(connection.scalar(text("PRAGMA page_count")) or 0)
 
 
@@ -48,7 +49,7 @@ def copy(storage: Storage, source: Path, target: Path, *, clock: Clock, advance:
     Raises:
         Unavailable: the database does not answer, or the copy cannot be written.
     """
-    with translated(), storage.engine.connect() as connection, _written(target):
+    with translated(storage.database.file), storage.engine.connect() as connection, _written(target):
         connection.execute(text("SELECT count(*) FROM sqlite_schema"))  # A snapshot begins with its first read.
         driver: Any = connection.connection.driver_connection
         copied = 0
@@ -110,7 +111,7 @@ def damage(file: Path) -> str | None:
 def storage_of(file: Path) -> Storage:
     """A database file as a storage."""
     database = Database(URL.create("sqlite", database=str(file)), file)
-    return Storage(database, connect(database, pool_size=1))
+    return Storage(database, connect(database, pool_size=1), pool_size=1)
 
 
 def make_room(file: Path) -> None:

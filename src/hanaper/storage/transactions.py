@@ -189,7 +189,8 @@ class Storage:
         """
         if self.database.file is not None:
             return not_writable(self.database.file)
-        return self.read(lambda session: session.scalars(text(_WHY_READ_ONLY)).one())
+        why: str | None = self.read(lambda session: session.scalars(text(_WHY_READ_ONLY)).one())
+        return why
 
     def is_writable(self) -> bool:
         """Whether the database can be written to now. Nothing is written.
