@@ -91,6 +91,7 @@ def test_a_database_that_is_silent(api: Api, services: Services, monkeypatch: py
     becomes(api, 200, "ready")
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_a_wrong_clock(installation: Installation) -> None:
     wrong = True
 
@@ -163,6 +164,7 @@ def test_who_asks_often_costs_little(api: Api, services: Services) -> None:
     assert len(statements) <= 5 * (seconds / readiness.KEPT_S + 2)
 
 
+@pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_what_cannot_be_looked_at_is_not_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def bug(_: Services) -> str | None:
         raise ZeroDivisionError("secret details")

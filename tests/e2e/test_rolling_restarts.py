@@ -77,9 +77,10 @@ def errors(history: History) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database_kind", ["postgresql"])
-def test_nobody_behind_the_proxy_notices(demo_on_either: Hanaper, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nobody_behind_the_proxy_notices(demo_on_either: Hanaper, tmp_path: Path, workers: str) -> None:
     default = {"HANAPER_DRAIN_DELAY": ""}
-    history, took = restart(demo_on_either, tmp_path, RESTARTS, **default)
+    history, took = restart(demo_on_either, tmp_path, RESTARTS, **default, HANAPER_WORKERS=workers)
     assert history.unknown == []
     assert history.unexpected == []
     assert history.refused == 0
