@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.faults.conftest import DATABASE, inside, serving
@@ -29,21 +30,23 @@ def ordinary() -> tuple[str, ...]:
     return (*POWERLESS, *PROGRAM)
 
 
-def until(state: Callable[[], bool]) -> None:
+T = TypeVar("T")
+
+
+def until(state: Callable[[], T], wanted: T) -> None:
     end = time.monotonic() + LONGEST_S
-    while not state():
-        assert time.monotonic() < end
+    while (found := state()) != wanted:
+        assert time.monotonic() < end, found
         time.sleep(0.02)
 
 
-def ready(caller: Caller) -> tuple[int, str]:
-    answer = caller.api.http.get("/readyz")
-    return answer.status_code, answer.text
+def ready(caller: Caller) -> str:
+    return caller.api.http.get("/readyz").text
 
 
 def only_reads(caller: Caller) -> None:
     """That there is verification, no writing, and a reason why the server is not ready."""
-    until(lambda: ready(caller) == (503, "the database cannot be written to\n"))
+    until(lambda: ready(caller), "the database cannot be written to\n")
     for _ in range(3):
         assert caller.ask("generate").status == 503
         assert caller.ask("create").status == 503
@@ -51,10 +54,10 @@ def only_reads(caller: Caller) -> None:
 
 
 def does_everything(caller: Caller) -> list[str]:
-    until(lambda: ready(caller) == (200, "ready\n"))
+    until(lambda: ready(caller), "ready\n")
     # One connection after the other finds out.
-    until(lambda: caller.ask("create").status == 200)
-    until(lambda: caller.ask("generate").status == 200)
+    until(lambda: caller.ask("create").status, 200)
+    until(lambda: caller.ask("generate").status, 200)
     assert caller.ask("verify").status == 200
     return [*caller.ask("generate").license_keys, *caller.ask("create").license_keys]
 

@@ -21,6 +21,7 @@ from hanaper.storage import bulk as bulks
 from hanaper.storage import engine as engines
 from hanaper.storage import writer as writers
 from hanaper.storage.bulk import run_bulk
+from hanaper.storage.failures import NoConnection
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.storage.turn_lock import TurnLock
@@ -495,7 +496,7 @@ def test_no_free_connection_is_told_to_all_and_waited_for_once(
         monkeypatch.setattr(small.engine, "raw_connection", raw_connection)
         with small.engine.connect():
             asked.clear()
-            assert submit(small, Notes(), *"abcde") == [Unavailable] * 5
+            assert submit(small, Notes(), *"abcde") == [NoConnection] * 5
             waited = len(asked)
         assert submit(small, Notes(), "f") == ["f is written"]
         assert written(small) == ["f"]

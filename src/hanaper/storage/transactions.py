@@ -200,8 +200,11 @@ class Storage:
         Raises:
             Unavailable: the database does not answer.
         """
+        # SQLite opens a transaction on a file it cannot write as if it could.
+        if self.why_read_only() is not None:
+            return False
         if self.database.file is None:
-            return self.why_read_only() is None
+            return True
         try:
             self.write(lambda _: None)
         except Unavailable:
