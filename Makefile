@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-report torture clean
+.PHONY: help demo serve test test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -18,6 +18,7 @@ help:
 	@echo "make format  let the formatter have its way"
 	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
 	@echo "             make bench-verify, make bench-replicas: verification; two replicas behind nginx;"
+	@echo "             make bench-idempotency: what an idempotency key costs;"
 	@echo "             make bench-quick: a few minutes, for development (all need wrk and openssl)"
 	@echo "make torture the crash tests at length: a thousand kills on each database, about an hour"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
@@ -56,7 +57,7 @@ format: $(VENV)/development.stamp
 lock:
 	$(PYTHON) .ci/lock.py
 
-bench bench-quick bench-growth bench-replicas bench-verify: $(VENV)/development.stamp
+bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency: $(VENV)/development.stamp
 	@$(BIN)/python -m benchmarks $(if $(filter bench,$@),full,$(@:bench-%=%))
 
 # The tables of docs/performance.md once more, from the newest results.

@@ -1,4 +1,4 @@
-"""`python -m benchmarks full | quick | growth | replicas | verify | report`."""
+"""`python -m benchmarks full | quick | growth | replicas | verify | idempotency | report`."""
 
 import argparse
 import shutil
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import growth, replicas, report, results, rounds, stages, verification
+from benchmarks import growth, idempotency, replicas, report, results, rounds, stages, verification
 from benchmarks.meter import Meter, say
 from benchmarks.postgresql import named_url, running_server
 from benchmarks.results import Recorder
@@ -34,7 +34,8 @@ QUICK_GROWTH = growth.Plan(rounds=1, seconds=2, ceiling_s=1, sizes=(0, 100_000))
 def main() -> int:
     """Measure; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("full", "quick", "growth", "quick-growth", "replicas", "verify", "report"))
+    measurements = ("full", "quick", "growth", "quick-growth", "replicas", "verify", "idempotency")
+    parser.add_argument("what", choices=(*measurements, "report"))
     parser.add_argument("--folder", type=Path, default=SCRATCH, help="for databases, on the disk that is meant")
     parser.add_argument("--rounds", type=int)
     arguments = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> int:
             if failures:
                 say(f"{len(failures)} runs have FAILED, their figures are left out:\n" + "\n".join(failures))
                 return 1
-        if arguments.what in ("full", "growth", "replicas", "verify", "report"):
+        if not arguments.what.startswith("quick"):
             report.write()
     except Fault as fault:
         say(f"benchmarks: {fault}")
@@ -75,6 +76,8 @@ def _measure(what: str, folder: Path, named: str | None, wanted_rounds: int | No
         elif what == "verify":
             rounds_ = wanted_rounds or VERIFY_ROUNDS
             verification.measure(rounds_, FULL.seconds, stock, recorder, machine.usable_cores())
+        elif what == "idempotency":
+            idempotency.measure(wanted_rounds or idempotency.ROUNDS, stock, recorder, machine.usable_cores())
         else:
             wide = GROWTH if what == "growth" else QUICK_GROWTH
             wide = growth.Plan(wanted_rounds or wide.rounds, wide.seconds, wide.ceiling_s, wide.sizes)

@@ -10,6 +10,7 @@ from hanaper.refusal import Fault, Unavailable
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "performance.md"
 SCALING = DOCUMENT.with_name("scaling.md")
+MEASUREMENTS = ("full", "growth", "replicas", "verify", "idempotency")
 _SECTION = re.compile(r"(<!-- measured: (?P<name>[a-z-]+) -->\n).*?(<!-- measured: end -->)", re.DOTALL)
 
 
@@ -20,19 +21,21 @@ def write(document: Path = DOCUMENT, folder: Path = results.FOLDER) -> None:
         Unavailable: nothing has been measured yet.
         Fault: the document has a mark that is not known here.
     """
-    full, growth, replicas, verify = (results.newest(name, folder) for name in ("full", "growth", "replicas", "verify"))
-    if not full and not growth and not replicas and not verify:
+    found = {name: results.newest(name, folder) for name in MEASUREMENTS}
+    if not any(found.values()):
         raise Unavailable("nothing has been measured yet: make bench")
     for file in (document, document.with_name(SCALING.name)):
         if file.exists():
-            file.write_text(fill(file.read_text(encoding="utf-8"), full, growth, replicas, verify), encoding="utf-8")
+            file.write_text(fill(file.read_text(encoding="utf-8"), **found), encoding="utf-8")
     drawn = document.with_suffix("")
     drawn.mkdir(exist_ok=True)
-    for name, plot in plots.draw(full, growth).items():
+    for name, plot in plots.draw(found["full"], found["growth"]).items():
         (drawn / name).write_bytes(plot)
 
 
-def fill(text: str, full: Lines, growth: Lines, replicas: Lines = (), verify: Lines = ()) -> str:
+def fill(
+    text: str, full: Lines, growth: Lines, replicas: Lines = (), verify: Lines = (), idempotency: Lines = ()
+) -> str:
     """Put figures between the marks of a document.
 
     Raises:
@@ -55,6 +58,8 @@ def fill(text: str, full: Lines, growth: Lines, replicas: Lines = (), verify: Li
         "replicas": costs.replicas(replicas),
         "verify-conditions": tables.conditions(verify),
         "verify": tables.verify(verify),
+        "idempotency-conditions": tables.conditions(idempotency),
+        "idempotency": tables.idempotency(idempotency),
         "failures": _failures([*full, *growth]),
     }
 

@@ -160,6 +160,22 @@ def verify(lines: Lines) -> str:
     return table((*columns, "p99 ms"), rows)
 
 
+def idempotency(lines: Lines) -> str:
+    """Requests with an idempotency key by those without, in pairs."""
+    rows = []
+    for database, shown in SHOWN.items():
+        pairs = matching(lines, "idempotency", database=database)
+        if pairs:
+            measured = [
+                Spread.of(pair[what][name] for pair in pairs).shown(0)
+                for what in ("requests_per_s", "server_us")
+                for name in ("without", "with")
+            ]
+            rows.append((shown, Spread.of(pair["share"] for pair in pairs).shown(2), *measured))
+    columns = ("database", "share of the requests/s", "requests/s without a key", "with one")
+    return table((*columns, "microseconds of server and database without", "with one"), rows)
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; a sentence where there is no row."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]

@@ -47,6 +47,15 @@ def test_a_script_with_thinking_draws_from_another_row_in_each_thread() -> None:
     assert "math.randomseed(seed)" in text
 
 
+def test_a_script_with_a_header_gives_it_another_value_in_each_request() -> None:
+    wanted = Load(10, 64, 5, header="Idempotency-Key")
+    first, second = (script(wanted, FIELDS, Path("load.json")) for _ in range(2))
+    assert 'wrk.headers["Idempotency-Key"] = string.format(' in first
+    assert "-%d-%d" in first
+    assert first != second, "nor the same ones in the next run"
+    assert "function request()" not in script(Load(10, 64, 5), FIELDS, Path("load.json"))
+
+
 def test_thinking_connections_ask_for_half_of_what_can_be_done() -> None:
     full, connections, cores = 1000.0, 64, 2
     think_s = half_load_think_ms(full, connections, cores) / 1000

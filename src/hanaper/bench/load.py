@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
+from secrets import token_hex
 from urllib.parse import urlencode
 
 from hanaper.bench import tools
@@ -42,6 +43,21 @@ function request()
    return wrk.format(nil, nil, nil, bodies[math.random(#bodies)])
 end
 """
+_WITH_HEADER = """\
+
+local threads, sent = 0, 0
+
+function setup(thread)
+   threads = threads + 1
+   thread:set("number", threads)
+end
+
+function request()
+   sent = sent + 1
+   wrk.headers[{header}] = string.format("{run}-%d-%d", number, sent)
+   return wrk.format()
+end
+"""
 _THINKING = """\
 
 local threads = 0
@@ -67,12 +83,14 @@ class Load:
 
     Attributes:
         think_ms: how long each connection waits before its next request, on average (exponential); None: not at all.
+        header: the name of one that has another value in each request; empty: none. Not together with `think_ms`.
     """
 
     quantity: int
     connections: int
     seconds: int
     think_ms: float | None = None
+    header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +138,9 @@ def script(load: Load, fields: dict[str, object], results: Path, bodies: Path | 
     text = _SCRIPT.format(body=body, results=json.dumps(str(results)))
     if bodies is not None:
         text += _AT_RANDOM.format(bodies=json.dumps(str(bodies)))
+    if load.header:
+        # Nobody has used these values before, and nobody will.
+        text += _WITH_HEADER.format(header=json.dumps(load.header), run=token_hex(8))
     if load.think_ms is not None:
         text += _THINKING.format(seed=load.connections * 1000, think_ms=load.think_ms)
     return text
