@@ -90,18 +90,21 @@ _POSTGRESQL_LOOK_UP = """
 
 def look_up(cursor: DBAPICursor, dialect: str, scopes: Sequence[bytes]) -> Sequence[Found]:
     """What is known of scopes: a bulk read, see `storage.bulk`."""
+    # Each once: twins share their answer, and that to a large order is large.
+    different = list(dict.fromkeys(scopes))
     rows: list[Any] = []
     if dialect == "sqlite":
-        for scope in scopes:
+        for scope in different:
             cursor.execute(_SQLITE_LOOK_UP, (scope,))
             rows += cursor.fetchall()
     else:
-        cursor.execute(_POSTGRESQL_LOOK_UP, (list(scopes),))
+        cursor.execute(_POSTGRESQL_LOOK_UP, (different,))
         rows += cursor.fetchall()
-    return [
-        Found(version, None if fingerprint is None else Replay(bytes(fingerprint), bytes(body), code, kid))
-        for fingerprint, body, code, kid, version in rows
-    ]
+    found = {
+        scope: Found(version, None if fingerprint is None else Replay(bytes(fingerprint), bytes(body), code, kid))
+        for scope, (fingerprint, body, code, kid, version) in zip(different, rows, strict=True)
+    }
+    return [found[scope] for scope in scopes]
 
 
 def claim(session: Session, keyed: Keyed) -> None:
