@@ -4,6 +4,7 @@ What holds for every endpoint is in test_idempotent_endpoints.py, what is a key 
 tests/support/malformed.py, families 21 and 22.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import delete, event, func, select, text, update
+from sqlalchemy import delete, event, func, insert, select, text, update
 from tests.api.test_database_away import away, unavailable
 from tests.conftest import SAMPLE_KEY, Installation
 from tests.support.api import Answer, Api
@@ -32,7 +33,7 @@ from hanaper.idempotency import rules, store
 from hanaper.idempotency.models import IdempotencyRecord
 from hanaper.idempotency.store import Keyed
 from hanaper.issuing.formats import Recipe
-from hanaper.issuing.models import Generator
+from hanaper.issuing.models import Generator, GeneratorCap
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.storage import configuration
 from hanaper.storage.session import Session
@@ -561,6 +562,47 @@ def test_twins_at_once_are_carried_out_once(stock: Stock, endpoint: str, number:
     for answer in answers:
         assert answer.status == 200 or (answer.status, answer.code) == (409, 901)
     assert counts(stock.storage).batches == before + (endpoint == "generate")
+
+
+def capped_generator(stock: Stock, cap: int) -> int:
+    number = add_generator(stock.services, stock.products[DEMO], Recipe("uuid"))
+    execute(stock.storage, insert(GeneratorCap).values(generator_id=number, cap=cap, issued=0))
+    return number
+
+
+def tiny_generator(stock: Stock, keys: int) -> int:
+    """It can make so many different license keys, a power of two."""
+    recipe = Recipe("chunk-system", uuid4().hex, "", "", 1, keys.bit_length() - 1, "01")
+    return add_weak_generator(stock.services, stock.products[DEMO], recipe)
+
+
+@pytest.mark.parametrize("make", [capped_generator, tiny_generator])
+def test_who_gets_the_last_license_keys_does_not_leave_his_twins_without_an_answer(
+    stock: Stock, make: Callable[[Stock, int], int]
+) -> None:
+    """To each of them it looks as if somebody else had taken them."""
+    ask = Client(stock, "generate", {"generator_id": make(stock, 8), "quantity": 8})
+    before = counts(stock.storage).batches
+    answers = at_once([ask] * 24)
+    assert {answer.code for answer in answers} == {815}
+    assert len({answer.http.content for answer in answers}) == 1
+    assert sum("idempotent-replayed" not in answer.http.headers for answer in answers) == 1
+    assert counts(stock.storage).batches == before + 1
+    other = Client(stock, "generate", ask.fields)()
+    is_new(other)
+    assert other.code == 902
+    another = ask(quantity=1)
+    assert (another.code, another.status) == (901, 409)
+
+
+@pytest.mark.parametrize("make", [capped_generator, tiny_generator])
+def test_of_two_requests_under_one_key_that_both_want_the_last_license_keys_one_is_carried_out(
+    stock: Stock, make: Callable[[Stock, int], int]
+) -> None:
+    ask = Client(stock, "generate", {"generator_id": make(stock, 8), "quantity": 8})
+    answers = at_once([ask] * 8 + [lambda: ask(more="1")] * 8)
+    assert Counter(answer.status for answer in answers) == {200: 8, 409: 8}
+    assert {answer.code for answer in answers} == {815, 901}
 
 
 # --- large orders ---

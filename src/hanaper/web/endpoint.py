@@ -173,7 +173,8 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
             sender = credentials(request, parameters, services.settings)
             caller = await authenticate(snapshot, sender, endpoint=name, pepper=services.pepper, now=services.clock())
             asked = keyed(request, parameters, caller, name) if changes else None
-            replay = await replay_of(asked, services.storage, None if is_new else snapshot)
+            let_in = None if is_new else snapshot
+            replay = await replay_of(asked, services.storage, let_in)
             if replay is not None:
                 return SignedResponse(replay, REPLAYED)
             if changes:
@@ -190,7 +191,10 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
                 user_agent(request),
                 asked,
             )
-            return SignedResponse(await handle(call))
+            try:
+                return SignedResponse(await handle(call))
+            except Refusal as refusal:
+                return await _of_a_twin(call, let_in, refusal)
 
         async def route(request: Request) -> Response:
             services: Services = request.app.state.services
@@ -225,3 +229,16 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
         return handler
 
     return declare
+
+
+async def _of_a_twin(call: Call[Any], let_in: Snapshot | None, refusal: Refusal) -> SignedResponse:
+    """The answer to a twin of a refused request: it may be that one that took the last of what there was to be had.
+
+    Raises:
+        Refusal: the one that was given; or 901 with HTTP 409, where it was no twin.
+        ConfigurationChanged: since the caller was let in.
+    """
+    replay = await replay_of(call.keyed, call.services.storage, let_in)
+    if replay is None:
+        raise refusal
+    return SignedResponse(replay, REPLAYED)
