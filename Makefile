@@ -11,10 +11,10 @@ PORT   ?= 8000
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
 	@echo "make serve   the same server, kept running on $(HOST):$(PORT) with data in ./data"
-	@echo "make test    all tests, on SQLite and on a real PostgreSQL"
-	@echo "make test-slow  the tests that take minutes each"
+	@echo "make test    the tests, on SQLite and on a real PostgreSQL: less than ten minutes on two cores"
+	@echo "make test-slow  what takes longer, another ten: kills, long lives, measurements"
 	@echo "make lint    format, lint, types, import contracts"
-	@echo "make check   lint and test"
+	@echo "make check   lint, test and test-slow: all that has to pass"
 	@echo "make format  let the formatter have its way"
 	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
 	@echo "             make bench-verify, make bench-replicas: verification; two replicas behind nginx;"
@@ -38,9 +38,9 @@ test: $(VENV)/development.stamp
 	$(BIN)/coverage report --include='$(DECIDES)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
-# What takes minutes. Environment variables say how much of it: CONTRIBUTING.md.
+# What takes minutes. Environment variables say how much of it: CONTRIBUTING.md. At the end stands what was measured.
 test-slow: $(VENV)/development.stamp
-	$(BIN)/pytest -m slow --log-cli-level=INFO
+	$(BIN)/pytest -m slow --log-level=INFO --numprocesses auto --dist worksteal --durations=10
 
 lint: $(VENV)/development.stamp
 	$(BIN)/ruff format --check
@@ -48,7 +48,7 @@ lint: $(VENV)/development.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-check: lint test
+check: lint test test-slow
 
 format: $(VENV)/development.stamp
 	$(BIN)/ruff format
@@ -65,7 +65,7 @@ bench-report: $(VENV)/development.stamp
 	@$(BIN)/python -m benchmarks report
 
 torture: $(VENV)/development.stamp
-	HANAPER_TEST_KILL_CYCLES=1000 $(BIN)/pytest --log-cli-level=INFO tests/e2e/test_kill.py
+	HANAPER_TEST_KILL_CYCLES=1000 $(BIN)/pytest -m slow --log-cli-level=INFO tests/e2e/test_kill.py
 
 clean:
 	rm -rf $(VENV) dist benchmarks/scratch .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

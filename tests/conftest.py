@@ -4,6 +4,7 @@ An installation with demo data is made once per kind of database; each test gets
 """
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ from hanaper.settings import Settings
 from hanaper.web.services import Services
 
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests noted of what they measured, whichever process they ran in; with `--log-level=INFO`."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        noted = re.findall(r"^INFO +tests\.\S+ +(.*)$", report.caplog, re.MULTILINE)
+        for line in noted:
+            terminalreporter.write_line(f"{report.nodeid}: {line}")
 
 
 @pytest.fixture(autouse=True)

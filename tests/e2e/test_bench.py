@@ -47,6 +47,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(bare: Hanaper, tmp_path: P
 
 
 @needs_tools
+@pytest.mark.slow
 def test_the_table_says_what_was_measured_on_what(bare: Hanaper, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -58,6 +59,7 @@ def test_the_table_says_what_was_measured_on_what(bare: Hanaper, tmp_path: Path)
 
 
 @needs_tools
+@pytest.mark.slow
 def test_an_empty_postgresql_database_is_measured_and_left_empty(
     bare: Hanaper, postgresql_server: PostgresqlServer
 ) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.processes import Hanaper, clean_environment
+from tests.support.slow import first
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED_ADDRESS = "http://127.0.0.1:8000"
@@ -49,7 +50,7 @@ DOCUMENTS = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT 
 
 @pytest.mark.parametrize(
     "document",
-    [name for name in DOCUMENTS if name != WORKED_PACKAGE and any(runs for runs, _, _ in _blocks(name))],
+    first(1, [name for name in DOCUMENTS if name != WORKED_PACKAGE and any(runs for runs, _, _ in _blocks(name))]),
 )
 def test_the_examples_run(document: str, workplace: tuple[Path, str]) -> None:
     folder, base_url = workplace

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from tests.e2e.conftest import client
 from tests.support.api import Api
 from tests.support.processes import LONGEST_S, Hanaper, Outcome
+from tests.support.slow import first
 
 from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.outbound.models import OutgoingCall
@@ -438,7 +439,7 @@ def test_a_validity_that_has_not_begun_cannot_be_counted_from_today(demo: Hanape
 # --- refusals ---
 
 
-@pytest.mark.parametrize("command", [*LOOKS, *CHANGES])
+@pytest.mark.parametrize("command", first(4, [*LOOKS, *CHANGES]))
 def test_a_license_key_that_is_not_there_is_refused_and_not_repeated(demo: Hanaper, command: str) -> None:
     assert refused(demo, command, "7") == "there is no license key 7: see `hanaper key list`"
     assert refused(demo, command, "-", stdin=CANARY) == "there is no such license key: see `hanaper key list`"
@@ -471,7 +472,9 @@ def test_a_deleted_license_key_and_one_of_a_deleted_product_are_not_there(demo_o
             assert "there is no such license key" in refused(demo_on_either, command, "-", stdin=license_key)
 
 
-@pytest.mark.parametrize("command", ["assign", "suspend", "reinstate", "renew --days 3", "renew --validity 3"])
+@pytest.mark.parametrize(
+    "command", first(2, ["assign", "suspend", "reinstate", "renew --days 3", "renew --validity 3"])
+)
 def test_what_is_revoked_stays_so(demo_on_either: Hanaper, command: str) -> None:
     columns: dict[str, Any] = {"status": "blocked", "block_reason": "revoked", "assigned_at": LONG_AGO}
     new_key(demo_on_either, **columns)
@@ -493,7 +496,7 @@ def test_what_cannot_be_assigned_says_why(demo: Hanaper) -> None:
     assert refused(demo, "assign --owner-name Bob", "1") == "license key 1 is assigned already"
 
 
-@pytest.mark.parametrize("option", ["--owner-name", "--owner-email"])
+@pytest.mark.parametrize("option", first(1, ["--owner-name", "--owner-email"]))
 @pytest.mark.parametrize("value", ["", "x" * 256, "two\nlines", "\udcff"])
 def test_an_owner_who_breaks_a_rule_is_refused(demo: Hanaper, option: str, value: str) -> None:
     new_key(demo)
@@ -567,7 +570,7 @@ def on_a_terminal(hanaper: Hanaper, typed: str | None, *arguments: str) -> tuple
     return process.returncode, stdout, asked + stderr
 
 
-@pytest.mark.parametrize("answer", ["y\n", "YES\n"])
+@pytest.mark.parametrize("answer", first(1, ["y\n", "YES\n"]))
 def test_what_is_confirmed_is_done(demo: Hanaper, answer: str) -> None:
     new_key(demo)
     status, stdout, stderr = on_a_terminal(demo, answer, "key", "revoke", "1")
@@ -585,12 +588,15 @@ def test_what_is_confirmed_is_done(demo: Hanaper, answer: str) -> None:
 
 @pytest.mark.parametrize(
     ("command", "answer"),
-    [
-        ("key revoke 1", "n\n"),
-        ("key delete 1", "\n"),
-        ("product delete 1", "yess\n"),
-        ("key revoke 1", "\x04"),
-    ],
+    first(
+        1,
+        [
+            ("key revoke 1", "n\n"),
+            ("key delete 1", "\n"),
+            ("product delete 1", "yess\n"),
+            ("key revoke 1", "\x04"),
+        ],
+    ),
 )
 def test_what_is_not_confirmed_is_not_done(demo: Hanaper, command: str, answer: str) -> None:
     new_key(demo, status="assigned", assigned_at=LONG_AGO)
@@ -669,7 +675,7 @@ def test_a_change_of_a_product_that_breaks_a_rule_is_refused(
     assert demo("product", "list", "--json").json == before
 
 
-@pytest.mark.parametrize("command", ["set --name New", "delete --yes", "delete"])
+@pytest.mark.parametrize("command", first(1, ["set --name New", "delete --yes", "delete"]))
 @pytest.mark.parametrize(("named", "shown"), [("2", "2"), ("none-such", "'none-such'"), ("9" * 30, f"'{'9' * 30}'")])
 def test_a_product_that_is_not_there_is_refused(demo: Hanaper, command: str, named: str, shown: str) -> None:
     verb, *options = command.split()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from tests.support.processes import Hanaper
+from tests.support.slow import first
 
 from hanaper.storage.transactions import Storage
 
@@ -55,8 +56,19 @@ def begin_and_kill(hanaper: Hanaper, form: str, *, lines: int, number: int = sig
         assert said.splitlines()[-1] == "The same command with --resume goes on with keys.out."
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+WAYS = [
+    ("sqlite", signal.SIGKILL, "csv"),
+    ("postgresql", signal.SIGINT, "jsonl"),
+    ("sqlite", signal.SIGINT, "csv"),
+    ("sqlite", signal.SIGKILL, "jsonl"),
+    ("sqlite", signal.SIGINT, "jsonl"),
+    ("postgresql", signal.SIGKILL, "csv"),
+    ("postgresql", signal.SIGINT, "csv"),
+    ("postgresql", signal.SIGKILL, "jsonl"),
+]
+
+
+@pytest.mark.parametrize(("database_kind", "number", "form"), first(2, WAYS))
 def test_an_order_goes_on_where_it_was_stopped(demo_on_either: Hanaper, form: str, number: int) -> None:
     hanaper = demo_on_either
     begin_and_kill(hanaper, form, lines=1500, number=number)
@@ -77,8 +89,11 @@ def test_an_order_goes_on_where_it_was_stopped(demo_on_either: Hanaper, form: st
     )
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-@pytest.mark.parametrize("kept", [0, 5, 21, 50_000, 100_000])
+LOST = [("csv", 50_000), ("jsonl", 21)]
+MORE = [(form, kept) for form in ("csv", "jsonl") for kept in (0, 5, 21, 50_000, 100_000)]
+
+
+@pytest.mark.parametrize(("form", "kept"), first(2, dict.fromkeys(LOST + MORE)))
 def test_what_the_file_has_lost_comes_back_from_the_database(demo: Hanaper, form: str, kept: int) -> None:
     """As after a power cut: the file ends anywhere, in the middle of a line, say."""
     begin_and_kill(demo, form, lines=3000)
@@ -92,6 +107,7 @@ def test_what_the_file_has_lost_comes_back_from_the_database(demo: Hanaper, form
     assert len(after) == 20000
 
 
+@pytest.mark.slow
 def test_a_killed_order_can_be_killed_again(demo: Hanaper) -> None:
     begin_and_kill(demo, "csv", lines=1500)
     command = [sys.executable, "-m", "hanaper", *ORDER, "--resume"]
@@ -124,7 +140,7 @@ def test_an_order_of_other_terms_does_not_go_on_with_it(demo: Hanaper) -> None:
     assert len(stored(demo)) == count
 
 
-@pytest.mark.parametrize("line", ["foreign-key,999", "foreign-key", "", "a,b,c", "x,1"])
+@pytest.mark.parametrize("line", first(1, ["foreign-key,999", "foreign-key", "", "a,b,c", "x,1"]))
 def test_a_file_that_somebody_has_changed_is_not_gone_on_with(demo: Hanaper, line: str) -> None:
     begin_and_kill(demo, "csv", lines=1500)
     file = demo.folder / "keys.out"

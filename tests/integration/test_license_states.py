@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy import update as sql_update
+from tests.support.slow import first
 from tests.support.world import add_generator, add_product, execute
 
 from hanaper.access.authenticate import OPERATOR, Caller
@@ -43,9 +44,9 @@ from hanaper.settings import ExpiryRule
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
-EXAMPLES = int(os.environ.get("HANAPER_TEST_STATE_EXAMPLES", "40"))
+EXAMPLES = first(1, [10, int(os.environ.get("HANAPER_TEST_STATE_EXAMPLES", "40"))])
 STEPS = 30
-WALKS = int(os.environ.get("HANAPER_TEST_STATE_WALKS", "20"))
+WALKS = first(1, [12, int(os.environ.get("HANAPER_TEST_STATE_WALKS", "20"))])
 STEPS_OF_A_WALK = 60
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -687,7 +688,10 @@ def two_products(services: Services) -> Services:
     return services
 
 
-def test_whatever_is_done_the_states_of_license_keys_are_those_of_the_model(two_products: Services) -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_whatever_is_done_the_states_of_license_keys_are_those_of_the_model(
+    two_products: Services, examples: int
+) -> None:
     class LivesHere(Lives):
         def __init__(self) -> None:
             super().__init__(two_products, set())
@@ -696,7 +700,7 @@ def test_whatever_is_done_the_states_of_license_keys_are_those_of_the_model(two_
     run_state_machine_as_test(
         LivesHere,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             stateful_step_count=STEPS,
             derandomize=True,
             database=None,
@@ -732,9 +736,10 @@ def every_refusal(lives: Lives) -> None:
                 lives.activate(pick, [identifier], OPERATOR, "product")
 
 
-def test_in_long_lives_too_and_every_move_and_every_refusal_is_met_with(two_products: Services) -> None:
+@pytest.mark.parametrize("walks", WALKS)
+def test_in_long_lives_too_and_every_move_and_every_refusal_is_met_with(two_products: Services, walks: int) -> None:
     met: set[tuple[str, object]] = set()
-    for seed in range(WALKS):
+    for seed in range(walks):
         random = Random(seed)  # noqa: S311 -- no secret
         lives = Lives(two_products, met)
         try:

@@ -1,7 +1,7 @@
 """Is everything that was acknowledged stored, and everything that is stored whole?"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -9,6 +9,8 @@ from tests.support.load import Acknowledged
 
 from hanaper.checking.check import check as check_store
 from hanaper.clock import utc_now
+from hanaper.idempotency import rules
+from hanaper.issuing.store import Issued, issued
 from hanaper.protocol import envelope, payload
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.session import Session
@@ -36,6 +38,23 @@ class Findings:
     unsigned: int = 0
     without_batch: int = 0
     damage: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Unsettled:
+    """What is wrong with a store when everybody knows what came of each order. Nothing is: `Unsettled()`.
+
+    Attributes:
+        orphans: batches that are stored and that nobody was given.
+        unrecorded: answered orders whose idempotency record is not there, or has other bytes.
+        strange: idempotency records of no answered order.
+        miscounted: generators that count other batches or license keys than were given.
+    """
+
+    orphans: int = 0
+    unrecorded: int = 0
+    strange: int = 0
+    miscounted: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,31 @@ def check(storage: Storage, product_pem: bytes, acknowledged: Sequence[Acknowled
     )
     _agrees(storage, findings)
     return findings
+
+
+def check_settled(storage: Storage, answers: Mapping[str, bytes]) -> Unsettled:
+    """Compare a store with all that its clients were given.
+
+    Args:
+        answers: bodies by idempotency key, all made by generator 1 for API key 1.
+    """
+    given = {rules.scope_of(1, "generate", key): body for key, body in answers.items()}
+    acknowledged = [Acknowledged.from_body(body) for body in given.values()]
+    keys = sum(len(answer.license_keys) for answer in acknowledged)
+    expected = {1: Issued(len(given), keys)} if given else {}
+
+    def work(session: Session) -> Unsettled:
+        rows = session.execute(text("SELECT scope, body FROM idempotency_records"))
+        records = {bytes(scope): bytes(body) for scope, body in rows}
+        signatures = {bytes(signature) for signature in session.scalars(text("SELECT signature FROM batches"))}
+        return Unsettled(
+            orphans=len(signatures - {answer.signature for answer in acknowledged}),
+            unrecorded=sum(records.get(scope) != body for scope, body in given.items()),
+            strange=len(records.keys() - given.keys()),
+            miscounted=int(issued(session) != expected),
+        )
+
+    return storage.read(work)
 
 
 def _agrees(storage: Storage, findings: Findings) -> None:

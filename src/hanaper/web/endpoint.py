@@ -142,6 +142,27 @@ def _awaited(handler: Callable[..., Any]) -> Callable[[Call[Any]], Awaitable[Sig
     return lambda call: to_thread.run_sync(handler, call, abandon_on_cancel=True)
 
 
+async def _carried_out(
+    handle: Callable[[Call[Any]], Awaitable[SignedAnswer]], call: Call[Any], let_in: Snapshot | None
+) -> SignedResponse:
+    """The answer to a request, or that to its twin: it may be that one that took the last of what was to be had.
+
+    Args:
+        let_in: the snapshot in which the caller was found, if that may be out of date by now.
+
+    Raises:
+        Refusal: there is no answer, and no twin that has one.
+        ConfigurationChanged: since the caller was let in.
+    """
+    try:
+        return SignedResponse(await handle(call))
+    except Refusal:
+        replay = await replay_of(call.keyed, call.services.storage, let_in)
+        if replay is None:
+            raise
+        return SignedResponse(replay, REPLAYED)
+
+
 def endpoint(  # noqa: C901 -- one function nests what a request goes through, in its order
     router: APIRouter,
     method: Literal["GET", "POST"],
@@ -191,10 +212,7 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
                 user_agent(request),
                 asked,
             )
-            try:
-                return SignedResponse(await handle(call))
-            except Refusal as refusal:
-                return await _of_a_twin(call, let_in, refusal)
+            return await _carried_out(handle, call, let_in)
 
         async def route(request: Request) -> Response:
             services: Services = request.app.state.services
@@ -229,16 +247,3 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
         return handler
 
     return declare
-
-
-async def _of_a_twin(call: Call[Any], let_in: Snapshot | None, refusal: Refusal) -> SignedResponse:
-    """The answer to a twin of a refused request: it may be that one that took the last of what there was to be had.
-
-    Raises:
-        Refusal: the one that was given; or 901 with HTTP 409, where it was no twin.
-        ConfigurationChanged: since the caller was let in.
-    """
-    replay = await replay_of(call.keyed, call.services.storage, let_in)
-    if replay is None:
-        raise refusal
-    return SignedResponse(replay, REPLAYED)
