@@ -11,10 +11,10 @@ PORT   ?= 8000
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
 	@echo "make serve   the same server, kept running on $(HOST):$(PORT) with data in ./data"
-	@echo "make test    the tests, on SQLite and on a real PostgreSQL: less than ten minutes on two cores"
-	@echo "make test-slow  what takes longer, another ten: kills, long lives, measurements"
+	@echo "make test    the tests, on SQLite and on a real PostgreSQL"
+	@echo "make test-slow  what takes longer by nature: kills, long lives, measurements"
 	@echo "make lint    format, lint, types, import contracts"
-	@echo "make check   lint, test and test-slow: all that has to pass"
+	@echo "make check   lint and test"
 	@echo "make format  let the formatter have its way"
 	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
 	@echo "             make bench-verify, make bench-replicas: verification; two replicas behind nginx;"
@@ -48,7 +48,7 @@ lint: $(VENV)/development.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-check: lint test test-slow
+check: lint test
 
 format: $(VENV)/development.stamp
 	$(BIN)/ruff format
