@@ -156,6 +156,9 @@ def send(connection: http.client.HTTPConnection, order: Order, book: OrderBook) 
         connection.request("POST", "/api/v1/generate", urlencode(form), headers)
         response = connection.getresponse()
         body = response.read()
+        if response.getheader("Content-Length") is None:
+            # The server was killed within its head: the client library takes what came for a head that ended there.
+            raise http.client.IncompleteRead(body)
     except (OSError, http.client.HTTPException):
         book.not_told(order, began)
         raise
