@@ -29,7 +29,7 @@ def test_the_bench_measures_and_leaves_nothing_behind(bare: Hanaper, tmp_path: P
     settings = found["settings"]
     assert (settings["database"], settings["workers"], settings["rsa_bits"]) == ("sqlite", 1, 2048)
     assert settings["synchronous"] == "2"
-    assert found["load"] == {"quantity": 7, "connections": 4, "seconds": 1, "think_ms": None}
+    assert found["load"] == {"quantity": 7, "connections": 4, "seconds": 1, "think_ms": None, "header": ""}
     assert len(found["ceilings_per_s"]) == 2
     [run] = found["runs"]
     answers = run["seen"]["answers"]

@@ -84,8 +84,11 @@ def test_a_generator_is_added_with_its_arithmetic_and_listed(demo: Hanaper) -> N
     assert (row["key_space"], row["bits"]) == (2**48, 48.0)
     assert made.stderr.startswith("warning: fewer than 64 bits: ")
     table = demo("generator", "list").stdout.splitlines()
-    assert " ".join(table[0].split()) == "id product id name method prefix activation limit validity active generated"
-    assert table[2].split() == ["2", "1", "Short", "chunk-system", "AB-", "2", "365", "no", "0"]
+    columns = "id product id name method prefix activation limit validity active generated cap"
+    assert " ".join(table[0].split()) == columns
+        " ".join(table[0].split()) == "id product id name method prefix activation limit validity active generated cap"
+    )
+    assert table[2].split() == ["2", "1", "Short", "chunk-system", "AB-", "2", "365", "no", "0", "-"]
     assert [row["id"] for row in demo("generator", "list", "--json").json] == [1, 2]
     strong = demo("generator", "add", "--product", "1")
     assert re.search(r"^bits +122\.0$", strong.stdout, re.MULTILINE)

@@ -8,11 +8,11 @@ from tests.support.processes import Hanaper
 from hanaper import __version__
 
 COMMANDS = {
-    "": "init serve demo bench generate verify public-key check-store doctor db product generator api-key key "
-    "block-list",
+    "": "init serve demo bench generate verify public-key check-store doctor backup restore quarantine db product "
+    "generator api-key key block-list",
     "db": "upgrade check",
     "product": "add list set delete",
-    "generator": "add preview list enable disable",
+    "generator": "add preview list set-cap enable disable",
     "api-key": "add import list revoke",
     "key": "list new export show assign suspend reinstate renew revoke delete activations deactivate",
     "block-list": "add list remove",
