@@ -86,8 +86,6 @@ def test_a_generator_is_added_with_its_arithmetic_and_listed(demo: Hanaper) -> N
     table = demo("generator", "list").stdout.splitlines()
     columns = "id product id name method prefix activation limit validity active generated cap"
     assert " ".join(table[0].split()) == columns
-        " ".join(table[0].split()) == "id product id name method prefix activation limit validity active generated cap"
-    )
     assert table[2].split() == ["2", "1", "Short", "chunk-system", "AB-", "2", "365", "no", "0", "-"]
     assert [row["id"] for row in demo("generator", "list", "--json").json] == [1, 2]
     strong = demo("generator", "add", "--product", "1")
