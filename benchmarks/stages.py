@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from benchmarks.stock import KINDS, Stock
 from hanaper.clock import utc_now
+from hanaper.issuing.batch_store import NewBatch, record
 from hanaper.issuing.draw import Draw
-from hanaper.issuing.store import NewBatch, record
 from hanaper.licenses.key_formats import UuidFormat
 from hanaper.protocol import codes, payload
 from hanaper.refusal import Fault

@@ -134,6 +134,17 @@ def api(installation: Installation, services: Services) -> Iterator[Api]:
         client.http.close()
 
 
+def lasting(request: pytest.FixtureRequest, folder: Path) -> Settings:
+    """A copy of the installation with demo data, for a fixture that many tests share; its parameter is the database."""
+    if request.param == "sqlite":
+        shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
+        return Settings(data_dir=folder)
+    server: PostgresqlServer = request.getfixturevalue("postgresql_server")
+    template, template_folder = request.getfixturevalue("postgresql_template")
+    shutil.copytree(template_folder, folder)
+    return Settings(data_dir=folder, database_url=server.url(server.create_database(template)))
+
+
 def client_of(base_url: str, installed: Installed) -> Api:
     assert installed.product_public_key is not None
     return Api(

@@ -11,7 +11,7 @@ from tests.support.world import add_api_key, add_generator, add_weak_generator, 
 
 from hanaper.app import create_app, open_services
 from hanaper.clock import utc_now
-from hanaper.issuing import caps, store
+from hanaper.issuing import cap_store, caps
 from hanaper.issuing.formats import Recipe
 from hanaper.licenses.models import LicenseKey
 from hanaper.refusal import Invalid
@@ -30,7 +30,7 @@ def cap(services: Services, generator_id: int, most: int | None) -> None:
 
 
 def counted(services: Services, generator_id: int) -> int:
-    row = services.storage.read(lambda session: store.cap_of(session, generator_id))
+    row = services.storage.read(lambda session: cap_store.cap_of(session, generator_id))
     assert row is not None
     return row.issued
 

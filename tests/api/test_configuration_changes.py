@@ -22,8 +22,7 @@ from hanaper.access import store as access
 from hanaper.access.authenticate import authenticate
 from hanaper.access.models import ApiKey, BlockedEntry
 from hanaper.clock import utc_now
-from hanaper.issuing import generators
-from hanaper.issuing import store as issuing
+from hanaper.issuing import batch_store, generators
 from hanaper.issuing.formats import Recipe
 from hanaper.issuing.models import Batch, Generator
 from hanaper.keystore import store as keys
@@ -358,13 +357,13 @@ def when_keys_are_drawn(monkeypatch: pytest.MonkeyPatch, services: Services, mom
 def when_the_answer_is_signed(monkeypatch: pytest.MonkeyPatch, services: Services, moment: Moment) -> None:
     """After the signature, before the commit."""
     del services
-    keep = issuing.keep
+    keep = batch_store.keep
 
-    async def kept(storage: Storage, batch: issuing.NewBatch) -> object:
+    async def kept(storage: Storage, batch: batch_store.NewBatch) -> object:
         moment()
         return await keep(storage, batch)
 
-    monkeypatch.setattr(issuing, "keep", kept)
+    monkeypatch.setattr(batch_store, "keep", kept)
 
 
 def when_the_caller_is_known(monkeypatch: pytest.MonkeyPatch, services: Services, moment: Moment) -> None:

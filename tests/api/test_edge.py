@@ -13,7 +13,7 @@ from tests.support.api import Api
 from tests.support.raw import connected, receive, send
 from tests.support.world import World, counts, nothing_stored
 
-from hanaper.issuing import routes, store
+from hanaper.issuing import batch_store, routes
 from hanaper.signing.signer import Signer
 from hanaper.web.services import Services
 
@@ -255,14 +255,16 @@ def test_a_damaged_product_key_is_named_in_the_log_and_not_to_the_caller(api: Ap
 def test_a_bug_after_the_keys_are_written_leaves_none_of_them(
     api: Api, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = store.record
+    original = batch_store.record
 
-    def record(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | store.NotKept]:
+    def record(
+        cursor: DBAPICursor, dialect: str, batches: Sequence[batch_store.NewBatch]
+    ) -> Sequence[int | batch_store.NotKept]:
         assert original(cursor, dialect, batches) == [1]
         raise ZeroDivisionError
 
     with monkeypatch.context() as planted:
-        planted.setattr(store, "record", record)
+        planted.setattr(batch_store, "record", record)
         answer = api.post(GENERATE, {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 3})
     assert (answer.code, answer.status) == (1706, 500)
     assert (counts(services.storage).license_keys, counts(services.storage).batches) == (0, 0)

@@ -9,7 +9,7 @@ from tests.support.api import Answer, Api
 from tests.support.world import add_generator, counts, execute
 
 from hanaper.clock import utc_now
-from hanaper.issuing import caps, store
+from hanaper.issuing import cap_store, caps
 from hanaper.issuing.formats import Recipe
 from hanaper.web.services import Services
 
@@ -43,7 +43,7 @@ def ask(api: Api, generator_id: int, key: str | None = None) -> Answer:
 
 
 def counted(services: Services, generator_id: int) -> int:
-    row = services.storage.read(lambda session: store.cap_of(session, generator_id))
+    row = services.storage.read(lambda session: cap_store.cap_of(session, generator_id))
     assert row is not None
     return row.issued
 

@@ -4,7 +4,6 @@ A table made by hand and held against the route table: an endpoint without a row
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,9 +14,8 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 from sqlalchemy import select, update
-from tests.conftest import client_of
+from tests.conftest import client_of, lasting
 from tests.support.api import Answer, Api, Encoding, serving
-from tests.support.postgresql import PostgresqlServer
 from tests.support.registry import SetClock, Wanted
 from tests.support.world import add_api_key, add_product, execute
 
@@ -31,7 +29,6 @@ from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.outbound.models import OutgoingCall
 from hanaper.products.models import ProductMeta
 from hanaper.protocol import codes
-from hanaper.settings import Settings
 from hanaper.storage.base import Base
 from hanaper.storage.session import Session
 from hanaper.web import endpoint as web
@@ -121,14 +118,7 @@ def effect(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> dict[st
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("shop") / "data"
-    if request.param == "sqlite":
-        shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
-        settings = Settings(data_dir=folder)
-    else:
-        server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-        template, template_folder = request.getfixturevalue("postgresql_template")
-        shutil.copytree(template_folder, folder)
-        settings = Settings(data_dir=folder, database_url=server.url(server.create_database(template)))
+    settings = lasting(request, folder)
     installed = install(settings, demo=True, now=utc_now())
     clock = SetClock(utc_now() - timedelta(minutes=2))
     services = open_services(settings, clock)

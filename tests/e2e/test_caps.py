@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
-from tests.support.load import SAMPLE_KEY, connected
+from tests.support.crowd import connected
+from tests.support.load import SAMPLE_KEY
 from tests.support.mutants import mutant
 from tests.support.processes import Hanaper
 

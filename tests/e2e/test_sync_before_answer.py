@@ -15,7 +15,8 @@ from threading import Barrier
 import pytest
 from sqlalchemy.engine.interfaces import DBAPICursor
 from tests.support import system_calls
-from tests.support.load import QUANTITIES, Acknowledged, ask, connected
+from tests.support.crowd import connected
+from tests.support.load import QUANTITIES, Acknowledged, ask
 from tests.support.mutants import mutant
 from tests.support.processes import PROGRAM, Hanaper
 from tests.support.sync_order import commits, left_before_sync, left_while_dirty, sent

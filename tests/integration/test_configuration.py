@@ -17,7 +17,7 @@ from tests.support.world import counts
 from hanaper.access import manage
 from hanaper.access.models import ApiKey, BlockedEntry
 from hanaper.clock import utc_now
-from hanaper.issuing import store as issuing
+from hanaper.issuing import batch_store
 from hanaper.issuing.models import Batch, Generator
 from hanaper.keystore.models import SigningKey
 from hanaper.licenses.models import LicenseKey
@@ -271,7 +271,7 @@ def test_license_keys_and_batches_draw_none(session: Session) -> None:
 
 def test_issuing_draws_none(services: Services) -> None:
     before = version_of(services.storage)
-    batch = issuing.NewBatch(
+    batch = batch_store.NewBatch(
         version=before,
         request_id="r",
         api_key_id=None,
@@ -286,7 +286,7 @@ def test_issuing_draws_none(services: Services) -> None:
         validity=0,
         created_at=NOW,
     )
-    assert asyncio.run(issuing.keep(services.storage, batch)) is not None
+    assert asyncio.run(batch_store.keep(services.storage, batch)) is not None
     assert counts(services.storage).license_keys == 2
     assert version_of(services.storage) == before
 

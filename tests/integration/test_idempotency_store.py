@@ -24,9 +24,9 @@ from hanaper.idempotency import purge, store
 from hanaper.idempotency.models import IdempotencyRecord
 from hanaper.idempotency.purge import Purger
 from hanaper.idempotency.store import Found, InFlight, Keyed, Repeated, Replay
-from hanaper.issuing import store as issuing
+from hanaper.issuing import batch_store
+from hanaper.issuing.batch_store import NewBatch
 from hanaper.issuing.models import Batch
-from hanaper.issuing.store import NewBatch
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.store import KeysCollide
 from hanaper.protocol import codes
@@ -456,9 +456,9 @@ def test_keys_claimed_in_the_order_of_the_requests_are_found(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted fault: it would have two groups wait for each other."""
-    ordered = issuing._POSTGRESQL_UNDER_KEYS  # noqa: SLF001 -- where the fault goes
+    ordered = batch_store._POSTGRESQL_UNDER_KEYS  # noqa: SLF001 -- where the fault goes
     assert ordered.count("ORDER BY scope") == 1
-    monkeypatch.setattr(issuing, "_POSTGRESQL_UNDER_KEYS", ordered.replace("ORDER BY scope", "ORDER BY place"))
+    monkeypatch.setattr(batch_store, "_POSTGRESQL_UNDER_KEYS", ordered.replace("ORDER BY scope", "ORDER BY place"))
     assert claimed_while_a_group_waits(services) == [False, True, True]
 
 

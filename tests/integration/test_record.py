@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select, text
 from tests.support.world import counts, execute, nothing_stored
 
-from hanaper.issuing import store
+from hanaper.issuing import batch_store, store
+from hanaper.issuing.batch_store import NewBatch, NotKept
 from hanaper.issuing.models import Batch
-from hanaper.issuing.store import NewBatch, NotKept
 from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.store import KeysCollide
 from hanaper.protocol import codes, payload
@@ -118,7 +118,7 @@ def keep(storage: Storage, *batches: NewBatch) -> list[Any]:
     """Keep batches in one round of an event loop, so in one group; what came of each."""
 
     async def main() -> list[Any]:
-        return await asyncio.gather(*(store.keep(storage, batch) for batch in batches), return_exceptions=True)
+        return await asyncio.gather(*(batch_store.keep(storage, batch) for batch in batches), return_exceptions=True)
 
     return asyncio.run(main())
 
@@ -456,7 +456,7 @@ def test_what_came_of_a_group_is_told_in_its_order(services: Services) -> None:
     """Looked at without an event loop in between."""
     version = version_of(services.storage)
     batches = [new_batch(services.storage, [f"{number}"], version=version - number % 2) for number in range(6)]
-    outcomes = run_bulk(services.storage.engine, store.record, batches)
+    outcomes = run_bulk(services.storage.engine, batch_store.record, batches)
     assert [error for _, error in outcomes] == [None] * 6
     assert [batch_id is NotKept.CONFIGURATION_CHANGED for batch_id, _ in outcomes] == [False, True] * 3
     for number in (0, 2, 4):

@@ -6,12 +6,12 @@ from unittest.mock import patch
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from hanaper.issuing import store
+from hanaper.issuing import batch_store
 
 LATE_S = 0.005
 
 
-def _by_reading(cursor: DBAPICursor, dialect: str, batch: store.NewBatch) -> bool:
+def _by_reading(cursor: DBAPICursor, dialect: str, batch: batch_store.NewBatch) -> bool:
     mark = "?" if dialect == "sqlite" else "%s"
     cursor.execute(f"SELECT cap - issued FROM generator_caps WHERE generator_id = {mark}", (batch.generator_id,))
     if cursor.fetchall()[0][0] < batch.quantity:
@@ -28,4 +28,4 @@ def _by_reading(cursor: DBAPICursor, dialect: str, batch: store.NewBatch) -> boo
     return True
 
 
-patch.object(store, "_counted", _by_reading).start()
+patch.object(batch_store, "_counted", _by_reading).start()

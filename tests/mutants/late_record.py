@@ -7,10 +7,10 @@ from unittest.mock import patch
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from hanaper.issuing import store
+from hanaper.issuing import batch_store
 
 LATE_S = 0.1
-_record = store.record
+_record = batch_store.record
 _RECORD = """
     INSERT INTO idempotency_records (scope, api_key_id, endpoint, fingerprint, request_id, code, signing_key_id, body,
         created_at)
@@ -18,7 +18,9 @@ _RECORD = """
 """
 
 
-def _late(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | store.NotKept]:
+def _late(
+    cursor: DBAPICursor, dialect: str, batches: Sequence[batch_store.NewBatch]
+) -> Sequence[int | batch_store.NotKept]:
     kept = _record(cursor, dialect, [dataclasses.replace(batch, keyed=None) for batch in batches])
     if dialect == "sqlite":
         cursor.execute("COMMIT")
@@ -34,4 +36,4 @@ def _late(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) 
     return kept
 
 
-patch.object(store, "record", _late).start()
+patch.object(batch_store, "record", _late).start()

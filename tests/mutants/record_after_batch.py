@@ -8,15 +8,15 @@ from unittest.mock import patch
 from sqlalchemy import func
 
 from hanaper.idempotency.models import IdempotencyRecord
-from hanaper.issuing import store
+from hanaper.issuing import batch_store
 from hanaper.storage.transactions import Storage
 
 # It finds the fault: without it a crash would have to hit the moment in between.
 importlib.import_module("dies_after_commit")
-_keep = store.keep
+_keep = batch_store.keep
 
 
-async def _late(storage: Storage, batch: store.NewBatch) -> int:
+async def _late(storage: Storage, batch: batch_store.NewBatch) -> int:
     batch_id = await _keep(storage, dataclasses.replace(batch, keyed=None, body=None))
     asked = batch.keyed
     if asked is not None:
@@ -35,4 +35,4 @@ async def _late(storage: Storage, batch: store.NewBatch) -> int:
     return batch_id
 
 
-patch.object(store, "keep", _late).start()
+patch.object(batch_store, "keep", _late).start()

@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from hanaper.issuing import store
+from hanaper.issuing import batch_store
 
 LATE_S = 0.1
-_record = store.record
+_record = batch_store.record
 _LICENSE_KEY = """
     INSERT INTO license_keys (license_key, product_id, generator_id, batch_id, source, activation_limit, validity,
         status, created_at, updated_at)
@@ -19,7 +19,9 @@ _LICENSE_KEY = """
 """
 
 
-def _torn(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) -> Sequence[int | store.NotKept]:
+def _torn(
+    cursor: DBAPICursor, dialect: str, batches: Sequence[batch_store.NewBatch]
+) -> Sequence[int | batch_store.NotKept]:
     empty = [dataclasses.replace(batch, payload=b'{"licenseKeys":[]}') for batch in batches]
     ids = _record(cursor, dialect, empty)
     if dialect == "sqlite":
@@ -35,4 +37,4 @@ def _torn(cursor: DBAPICursor, dialect: str, batches: Sequence[store.NewBatch]) 
     return ids
 
 
-patch.object(store, "record", _torn).start()
+patch.object(batch_store, "record", _torn).start()

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import httpx
 from tests.support.api import Answer, Api
+from tests.support.crowd import LONGEST_S, at_work
+from tests.support.load import SAMPLE_KEY
 from tests.support.processes import Server
 
 from hanaper.checking.check import check as check_store
@@ -20,8 +22,6 @@ from hanaper.licenses import store
 from hanaper.settings import Settings
 from hanaper.storage.transactions import Storage
 
-SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
-LONGEST_S = 60
 IDENTIFIER = "shop.example"
 
 Kind = Literal["generate", "create", "verify"]
@@ -184,16 +184,8 @@ class Clients:
 def asking(caller: Caller, *kinds: Kind, pause_s: float = 0.0) -> Iterator[Clients]:
     """One client for each kind named, for the length of a `with` block."""
     clients = Clients(caller, pause_s)
-    threads = [threading.Thread(target=clients.run, args=(kind,), daemon=True) for kind in kinds]
-    for thread in threads:
-        thread.start()
-    try:
+    with at_work(clients.run, kinds, clients.end):
         yield clients
-    finally:
-        clients.end()
-        for thread in threads:
-            thread.join(LONGEST_S)
-    assert not any(thread.is_alive() for thread in threads), "a client is still waiting for an answer"
 
 
 def nothing_lost(settings: Settings, acknowledged: Sequence[str]) -> None:

@@ -5,16 +5,17 @@ import json
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
+
+from tests.support.crowd import LONGEST_S, Crowd, at_work
 
 from hanaper.protocol import envelope
 
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 QUANTITIES = (1, 3, 10, 50)
 CLIENTS = 8
-LONGEST_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,46 +74,22 @@ def ask(connection: http.client.HTTPConnection, quantity: int) -> tuple[int, byt
     return response.status, response.read()
 
 
-def connected(url: str) -> http.client.HTTPConnection:
-    """A connection that stays open from request to request."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=LONGEST_S)
-    connection.connect()
-    return connection
-
-
-class Load:
-    """Clients at work: each sends its next request as soon as the last one has come to something."""
+class Load(Crowd):
+    """Clients that ask for license keys."""
 
     def __init__(self, url: str, history: History) -> None:
-        self._url = url
+        super().__init__(url)
         self._history = history
         self._acknowledged = threading.Event()
-        self._over = threading.Event()
 
     def wait_for_keys(self) -> None:
         """Wait until somebody has been given license keys, from now on."""
         self._acknowledged.clear()
         assert self._acknowledged.wait(LONGEST_S), "nobody is given license keys any more"
 
-    def end(self) -> None:
-        self._over.set()
-
-    def run(self, seed: int) -> None:
-        """Be one of the clients."""
-        chance = random.Random(seed)  # noqa: S311 -- a test wants to be repeated
-        while not self._over.is_set():
-            try:
-                connection = connected(self._url)
-            except OSError:
-                # Nothing has been sent. The server is not there, or has just been killed.
-                self._over.wait(0.01)
-                continue
-            # Also the connection that is opened where the server has closed the last one.
-            with closing(connection):
-                self._use(connection, chance)
-
-    def _use(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:
-        while not self._over.is_set():
+    def use(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:
+        """Ask; what breaks off is noted as unknown."""
+        while not self.over.is_set():
             try:
                 answer = ask(connection, chance.choice(QUANTITIES))
             except (OSError, http.client.HTTPException) as error:
@@ -127,15 +104,5 @@ class Load:
 def load(url: str, history: History, seed: int) -> Iterator[Load]:
     """Let clients ask a server for the length of a `with` block, in which it may be killed."""
     clients = Load(url, history)
-    threads = [
-        threading.Thread(target=clients.run, args=(seed * CLIENTS + number,), daemon=True) for number in range(CLIENTS)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
+    with at_work(clients.run, range(seed * CLIENTS, (seed + 1) * CLIENTS), clients.end):
         yield clients
-    finally:
-        clients.end()
-        for thread in threads:
-            thread.join(LONGEST_S)
-    assert not any(thread.is_alive() for thread in threads), "a client is still waiting for an answer"

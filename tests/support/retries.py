@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from tests.support.load import CLIENTS, LONGEST_S, QUANTITIES, SAMPLE_KEY, Acknowledged, connected
+from tests.support.crowd import LONGEST_S, Crowd, at_work, connected
+from tests.support.load import CLIENTS, QUANTITIES, SAMPLE_KEY, Acknowledged
 
 IMMEDIATE_REPLAYS = 0.05
 EARLIER_REPLAYS = 0.05
@@ -166,61 +167,33 @@ def send(connection: http.client.HTTPConnection, order: Order, book: OrderBook) 
     return book.told(order, began, response.status, said, body)
 
 
-class Clients:
-    """At work: each sends its next order as soon as the last one has come to something."""
+class Clients(Crowd):
+    """Clients that send orders."""
 
     def __init__(self, url: str, book: OrderBook) -> None:
-        self._url = url
+        super().__init__(url)
         self._book = book
-        self._over = threading.Event()
 
     def wait_for_keys(self) -> None:
         """Wait until somebody has been given license keys, from now on."""
         with self._book.acknowledged_again:
             assert self._book.acknowledged_again.wait(LONGEST_S), "nobody is given license keys any more"
 
-    def end(self) -> None:
-        self._over.set()
-
-    def run(self, seed: int) -> None:
-        """Be one of the clients."""
-        chance = random.Random(seed)  # noqa: S311 -- a test wants to be repeated
-        while not self._over.is_set():
-            try:
-                connection = connected(self._url)
-            except OSError:
-                # Nothing has been sent. The server is not there, or has just been killed.
-                self._over.wait(0.01)
-                continue
-            with closing(connection):
-                try:
-                    self._use(connection, chance)
-                except (OSError, http.client.HTTPException):
-                    continue
-
-    def _use(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:
-        while not self._over.is_set():
-            order = self._book.pick(chance)
-            if send(connection, order, self._book) and chance.random() < IMMEDIATE_REPLAYS:
-                send(connection, order, self._book)
+    def use(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:
+        """Send orders; what breaks off has been noted in the book."""
+        with suppress(OSError, http.client.HTTPException):
+            while not self.over.is_set():
+                order = self._book.pick(chance)
+                if send(connection, order, self._book) and chance.random() < IMMEDIATE_REPLAYS:
+                    send(connection, order, self._book)
 
 
 @contextmanager
 def clients(url: str, book: OrderBook, seed: int) -> Iterator[Clients]:
     """Let clients ask a server for the length of a `with` block, in which it may be killed."""
-    at_work = Clients(url, book)
-    threads = [
-        threading.Thread(target=at_work.run, args=(seed * CLIENTS + number,), daemon=True) for number in range(CLIENTS)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield at_work
-    finally:
-        at_work.end()
-        for thread in threads:
-            thread.join(LONGEST_S)
-    assert not any(thread.is_alive() for thread in threads), "a client is still waiting for an answer"
+    asking = Clients(url, book)
+    with at_work(asking.run, range(seed * CLIENTS, (seed + 1) * CLIENTS), asking.end):
+        yield asking
 
 
 def settle(url: str, book: OrderBook) -> None:

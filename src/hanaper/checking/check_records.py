@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable
 
-from hanaper.checking import store
+from hanaper.checking import record_store
 from hanaper.checking.check_batches import Verifiers
+from hanaper.checking.record_store import RecordRow
 from hanaper.checking.report import Report
-from hanaper.checking.store import RecordRow
 from hanaper.protocol import codes, envelope
 from hanaper.storage.session import Session
 
@@ -16,7 +16,7 @@ Advance = Callable[[int], None]
 
 def check_caps(session: Session, report: Report) -> None:
     """Every generator with a cap has made what it has counted, and no more than it may."""
-    for row in store.caps(session):
+    for row in record_store.caps(session):
         report.checked[_CAPS] += 1
         if row.issued > row.cap:
             report.add("cap", _CAPS, row.generator_id, f"it has counted {row.issued}, and its cap is {row.cap}")
@@ -26,7 +26,7 @@ def check_caps(session: Session, report: Report) -> None:
 
 def check_idempotency_records(session: Session, verifiers: Verifiers, report: Report, advance: Advance) -> None:
     """Every recorded answer is whole, signed by the key it names, and that of a batch that is there."""
-    for page in store.idempotency_records(session):
+    for page in record_store.idempotency_records(session):
         report.checked[_RECORDS] += len(page)
         for row in page:
             fault = _fault(row, verifiers)
@@ -36,7 +36,7 @@ def check_idempotency_records(session: Session, verifiers: Verifiers, report: Re
 
 
 def _fault(row: RecordRow, verifiers: Verifiers) -> str | None:  # noqa: PLR0911 -- one line for each fault
-    if len(row.scope) != store.DIGEST_BYTES or len(row.fingerprint) != store.DIGEST_BYTES:
+    if len(row.scope) != record_store.DIGEST_BYTES or len(row.fingerprint) != record_store.DIGEST_BYTES:
         return "its scope or its fingerprint is no SHA-256"
     if not row.has_api_key:
         return "its API key is not there"

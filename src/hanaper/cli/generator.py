@@ -7,7 +7,7 @@ import typer
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import note, print_json, print_row, print_rows
 from hanaper.clock import iso_z
-from hanaper.issuing import caps, generators, store
+from hanaper.issuing import cap_store, caps, generators, store
 from hanaper.issuing.draw import CannotDraw, Draw
 from hanaper.issuing.formats import Recipe, format_of
 from hanaper.issuing.models import Generator
@@ -100,7 +100,7 @@ def list_generators(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     with opened(data_dir) as services:
 
         def look(session: Session) -> list[dict[str, object]]:
-            issued, capped = store.issued(session), store.caps(session)
+            issued, capped = store.issued(session), cap_store.caps(session)
             return [
                 {
                     **_row(generator),
@@ -144,7 +144,7 @@ def set_cap(
 
     def work(session: Session) -> dict[str, object]:
         row = caps.set_cap(session, reference(generator), wanted, now=services.clock())
-        counted = store.cap_of(session, row.id)
+        counted = cap_store.cap_of(session, row.id)
         return {**_row(row), "cap": wanted, "counted": None if counted is None else counted.issued}
 
     with opened(data_dir) as services:

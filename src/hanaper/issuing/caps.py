@@ -1,12 +1,12 @@
 """Caps: the most license keys a generator may ever make.
 
-The count is a row of its own: a generator without a cap has none, and its requests meet at no row. Every way to make
-license keys counts them in the transaction that stores them, by one conditional statement.
+The count is a row of its own (decision 0018): a generator without a cap has none, and its requests meet at no row.
+Every way to make license keys counts them in the transaction that stores them, by one conditional statement.
 """
 
 from datetime import datetime
 
-from hanaper.issuing import store
+from hanaper.issuing import cap_store, store
 from hanaper.issuing.models import Generator, GeneratorCap
 from hanaper.refusal import Invalid
 from hanaper.storage.session import Session
@@ -26,7 +26,7 @@ def set_cap(session: Session, reference: int | str, cap: int | None, *, now: dat
     """Set the cap of a generator, or (None) take it away.
 
     What the generator has made counts, also what has been deleted since. Nobody can make license keys while it is
-    being counted for the first time, which takes a second for ten million of them.
+    being counted for the first time, which goes through all license keys there are.
 
     Raises:
         Invalid: there is no such generator, the cap is none, or the generator has made more already.
@@ -39,12 +39,12 @@ def set_cap(session: Session, reference: int | str, cap: int | None, *, now: dat
         raise Invalid(fault)
     generator, _ = found
     generator.updated_at = now
-    row = store.cap_of(session, generator.id, for_update=True)
+    row = cap_store.cap_of(session, generator.id, for_update=True)
     if cap is None:
         if row is not None:
-            store.remove(session, row)
+            cap_store.remove(session, row)
         return generator
-    issued = store.count_made(session, generator.id) if row is None else row.issued
+    issued = cap_store.count_made(session, generator.id) if row is None else row.issued
     if cap < issued:
         raise Invalid(f"generator {generator.id} has made {issued} license keys already: a cap of {cap} is too low")
     if row is None:

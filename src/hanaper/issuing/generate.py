@@ -13,7 +13,8 @@ from hanaper import log
 from hanaper.access.authenticate import Caller
 from hanaper.clock import Clock
 from hanaper.idempotency.store import Keyed
-from hanaper.issuing import store
+from hanaper.issuing import batch_store
+from hanaper.issuing.cap_store import CapReached
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
 from hanaper.issuing.formats import format_of
@@ -71,7 +72,7 @@ async def generate(
         answer = signing.answer(
             codes.GENERATED_LICENSE_KEYS, {"licenseKeys": license_keys}, product_key_id=plan.product_key_id
         )
-        batch = store.NewBatch(
+        batch = batch_store.NewBatch(
             version=snapshot.version,
             request_id=request_id,
             api_key_id=caller.api_key_id,
@@ -89,7 +90,7 @@ async def generate(
             keyed=keyed,
             body=None if keyed is None else answer.body,
         )
-        return Batched(answer, await store.keep(storage, batch), license_keys)
+        return Batched(answer, await batch_store.keep(storage, batch), license_keys)
 
     try:
         draw = await plan.draw(Draw, format_of(plan.recipe), order.quantity)
@@ -103,13 +104,13 @@ async def generate(
                 draw.replace(await licenses.stored(storage, draw.suspects))
                 with suppress(licenses.KeysCollide):
                     return await issue(draw)
-    except (CannotDraw, NoSuchFunction, store.CapReached) as error:
+    except (CannotDraw, NoSuchFunction, CapReached) as error:
         raise not_to_be_had(error, plan.generator_id, plan.product_key_id) from error
 
 
 def not_to_be_had(error: Exception, generator_id: int, product_key_id: int | None) -> Refusal:
     """The refusal of an order whose keys cannot be made; the reason is for the log."""
-    reason = "its cap is reached" if isinstance(error, store.CapReached) else str(error)
+    reason = "its cap is reached" if isinstance(error, CapReached) else str(error)
     _logger.warning("no license keys generated", generator_id=generator_id, reason=reason, where=log.where(error))
     return Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=product_key_id)
 

@@ -13,13 +13,13 @@ from hanaper.access.authenticate import Caller
 from hanaper.clock import Clock
 from hanaper.idempotency.store import Keyed, Repeated, claim, complete, look_up
 from hanaper.issuing import staging
+from hanaper.issuing.cap_store import CapReached, cap_of, count_on
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
 from hanaper.issuing.formats import format_of
 from hanaper.issuing.generate import not_to_be_had
 from hanaper.issuing.models import Batch
 from hanaper.issuing.plan import Order, Plan, plan_for
-from hanaper.issuing.store import CapReached, cap_of, count_on
 from hanaper.licenses import store as licenses
 from hanaper.licenses.key_formats import KeyFormat
 from hanaper.protocol import codes

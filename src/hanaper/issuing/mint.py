@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hanaper.access.authenticate import Caller
-from hanaper.issuing import store
+from hanaper.issuing import cap_store, store
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
 from hanaper.issuing.formats import format_of
@@ -58,11 +58,11 @@ def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *,
             repeated.
     """
     try:
-        store.count_on(session, generator.id, quantity)
+        cap_store.count_on(session, generator.id, quantity)
         draw = Draw(format_of(recipe_of(generator)), quantity)
         while licenses.already_stored(session, draw.keys):
             draw.replace(licenses.already_stored(session, draw.suspects))
-    except store.CapReached as error:
+    except cap_store.CapReached as error:
         raise CannotMint("its cap is reached", keys.active_id(session, generator.product_id)) from error
     except (CannotDraw, NoSuchFunction) as error:
         raise CannotMint(str(error), keys.active_id(session, generator.product_id)) from error

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TypeVar
 
 from hanaper.access.authenticate import Caller
-from hanaper.issuing import rules, store
+from hanaper.issuing import cap_store, rules, store
 from hanaper.issuing.formats import Recipe
 from hanaper.issuing.generators import recipe_of
 from hanaper.keystore import store as keys
@@ -100,7 +100,7 @@ def _load(session: Session, reference: int | str) -> Plan | None:
         recipe=recipe_of(generator),
         activation_limit=generator.activation_limit,
         validity=generator.validity,
-        capped=store.cap_of(session, generator.id) is not None,
+        capped=cap_store.cap_of(session, generator.id) is not None,
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import OutcomeUnknown, ReadOnly, Unavailable
-from hanaper.storage.sqlite import is_read_only, not_writable
+from hanaper.storage.sqlite import is_io_error, is_read_only, not_writable
 
 _READ_ONLY = "25006"
 _WAS_IDLE = "25P03"
@@ -63,13 +63,13 @@ def _named(file: Path | None) -> Iterator[None]:
 
 @contextmanager
 def unknown_where_lost() -> Iterator[None]:
-    """Around a commit: when the connection breaks meanwhile, nobody can tell whether it was made."""
+    """Around a commit: when the connection breaks meanwhile, or the disk fails, nobody can tell whether it was made."""
     try:
         yield
     except DBAPIError as error:
         # These are the database's word that it was not made. The connection is of no more use all the same.
         refused = _sqlstate(error) in (_READ_ONLY, _WAS_IDLE) or is_read_only(error.orig)
-        if error.connection_invalidated and not refused:
+        if is_io_error(error.orig) or (error.connection_invalidated and not refused):
             raise OutcomeUnknown(f"the database was lost in the midst of a commit ({reason(error)})") from error
         raise
 

@@ -91,6 +91,11 @@ def is_read_only(error: BaseException | None) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY")
 
 
+def is_io_error(error: BaseException | None) -> bool:
+    """Whether the operating system failed to read, write or sync: what of it has reached the disk, nobody can tell."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_IOERR")
+
+
 def _identity(file: Path) -> tuple[int, int]:
     try:
         found = file.stat()

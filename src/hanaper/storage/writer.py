@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
 from hanaper.storage.bulk import Bulk, run_bulk
+from hanaper.storage.failures import unknown_where_lost
 from hanaper.storage.jobs import BulkJob, SingleJob, finish_bulk, go_together
 from hanaper.storage.turn_lock import TurnLock
 
@@ -224,9 +225,13 @@ class Writer:
 
     def _commit(self, work: Callable[[Session], Result]) -> Result:
         engine = self._engine.execution_options(hanaper_writes=True)
-        with engine.begin() as connection, Session(connection, expire_on_commit=False) as session:
-            result = work(session)
-            session.flush()
+        with engine.connect() as connection:
+            connection.begin()
+            with Session(connection, expire_on_commit=False) as session:
+                result = work(session)
+                session.flush()
+            with unknown_where_lost():
+                connection.commit()
         return result
 
     def _too_late(self) -> Busy:
