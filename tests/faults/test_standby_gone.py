@@ -23,6 +23,7 @@ MOST_WAITING = 16 // 2 + 1
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 COMMIT = "SELECT pg_logical_emit_message(true, 'test', '')"
 END = {"cancelled": "pg_cancel_backend", "terminated": "pg_terminate_backend"}
+BOUND = "the database was lost in the midst of a commit (no answer within 7 s)"
 _logger = logging.getLogger(__name__)
 
 
@@ -79,7 +80,7 @@ def reasons_of(hanaper: Hanaper, cluster: Cluster, environment: Mapping[str, str
 def test_every_request_is_answered_in_time_and_reading_goes_on(cluster: Cluster, hanaper: Hanaper) -> None:
     reasons = reasons_of(hanaper, cluster)
     # At first commits hang. Then nobody begins one that would hang behind them.
-    assert "the database was lost in the midst of a commit (no answer within 7 s)" in reasons
+    assert BOUND in reasons
     assert "the database waits for its synchronous standby: nothing was stored" in reasons
 
 
@@ -143,4 +144,6 @@ def test_a_server_that_repeats_what_the_standby_does_not_have_is_found_out(clust
 @pytest.mark.slow
 def test_a_server_that_waits_for_ever_is_found_out(cluster: Cluster, hanaper: Hanaper) -> None:
     reasons = reasons_of(hanaper, cluster, mutant("endless"))
-    assert reasons <= {"no database connection became free in time", "the request was not done within 9 s"}
+    # Who asks is answered all the same, by the second bound. But the commits hang until somebody else ends them.
+    assert BOUND not in reasons
+    assert "the request was not done within 9 s" in reasons
