@@ -8,7 +8,8 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from hanaper.issuing import batch_store
 
-LATE_S = 0.005
+LATE_S = 0.05
+"""Long enough that the other process is waiting for the row by then."""
 
 
 def _by_reading(cursor: DBAPICursor, dialect: str, batch: batch_store.NewBatch) -> bool:

@@ -171,6 +171,8 @@ class Hanaper:
                 # Also where the first process has ended: its workers outlive it.
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+                # Before the pipe is closed on our side, too.
+                server.read_to_the_end()
             stdout.seek(0)
             assert stdout.read() == b""
 
@@ -230,13 +232,16 @@ class Server:
         else:
             self.process.send_signal(number)
         status = self.process.wait(LONGEST_S)
-        # The pipe ends when the last process that holds it has ended.
-        self._reader.join(LONGEST_S)
+        self.read_to_the_end()
         assert not self._reader.is_alive(), "a process of the server is still there"
         assert "Traceback" not in self.log
         for line in self.lines:
             assert isinstance(json.loads(line), dict), line
         return status
+
+    def read_to_the_end(self) -> None:
+        """Wait for the end of the log: that is when the last process that holds the pipe has ended."""
+        self._reader.join(LONGEST_S)
 
     def _read(self) -> None:
         assert self.process.stderr is not None
