@@ -1,8 +1,12 @@
 """How connections are really set up."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
+from time import sleep
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +19,7 @@ from hanaper.app import open_services
 from hanaper.refusal import Misconfigured
 from hanaper.settings import Settings
 from hanaper.storage import sqlite
+from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 
@@ -139,3 +144,31 @@ def test_a_weaker_default_does_not_weaken_a_commit(
             for work in (storage.write, storage.read, storage.write):
                 shown = work(lambda session: session.execute(text("SHOW synchronous_commit")).scalar_one())
                 assert shown == expected
+
+
+def test_a_connection_that_is_at_work_when_the_storage_is_closed_is_closed_as_well(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who asked may be gone: the thread cannot be stopped, and comes back with its connection a little later."""
+    begun, closing = Event(), Event()
+    drivers: list[Any] = []
+
+    def slow(session: Session) -> None:
+        drivers.append(session.connection().connection.driver_connection)
+        begun.set()
+        assert closing.wait(60)
+        sleep(0.2)
+
+    with ThreadPoolExecutor(1) as thread:
+        at_work = thread.submit(services.storage.read, slow)
+        assert begun.wait(60)
+        closing.set()
+        services.storage.close()
+        at_work.result()
+    (driver,) = drivers
+    if services.storage.database.file is None:
+        assert driver.closed
+    else:
+        with pytest.raises(sqlite.library().ProgrammingError, match="closed"):
+            driver.execute("SELECT 1")
+    assert caplog.records == []

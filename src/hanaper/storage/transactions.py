@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 from threading import BoundedSemaphore
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
@@ -32,6 +33,8 @@ _WHY_READ_ONLY = """
 _CONFIRM = """
     SELECT pg_logical_emit_message(true, 'hanaper', '') WHERE current_setting('synchronous_standby_names') <> ''
 """
+
+LONGEST_FAREWELL_S = 2.0
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -212,9 +215,15 @@ class Storage:
         return True
 
     def close(self) -> None:
-        """Finish queued writes and close all connections."""
+        """Finish queued writes and close all connections.
+
+        One with which a thread is still at work, for somebody who did not want to wait for it, is waited for a moment.
+        """
         self._writer.close()
         self._reader.close()
+        pool, end = self.engine.pool, monotonic() + LONGEST_FAREWELL_S
+        while isinstance(pool, QueuePool) and pool.checkedout() and monotonic() < end:
+            sleep(0.01)
         self.engine.dispose()
 
     def __enter__(self) -> Self:
