@@ -5,7 +5,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -44,8 +44,11 @@ class Answer:
 class Api:
     """Talks HTTP to a running server."""
 
-    def __init__(self, base_url: str, *, global_pem: str, product_pem: str) -> None:
+    def __init__(
+        self, base_url: str, *, global_pem: str, product_pem: str, now: Callable[[], float] = time.time
+    ) -> None:
         self.base_url = base_url
+        self._now = now
         self.global_pem = global_pem
         self._verifiers = {
             "global": Verifier.from_pem(global_pem.encode()),
@@ -92,7 +95,7 @@ class Api:
         assert payload == outer["response"]
         assert list(payload)[:2] == ["code", "message"]
         assert list(payload)[-1] == "timestamp"
-        assert abs(payload["timestamp"] - time.time()) < 300
+        assert abs(payload["timestamp"] - self._now()) < 300
         return Answer(response, response.status_code, payload, outer["private_key_used"])
 
 
