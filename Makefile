@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture clean
+.PHONY: help demo serve test test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -21,6 +21,7 @@ help:
 	@echo "             make bench-idempotency: what an idempotency key costs;"
 	@echo "             make bench-quick: a few minutes, for development (all need wrk and openssl)"
 	@echo "make torture the crash tests at length: a thousand kills on each database, about an hour"
+	@echo "make soak    three minutes at work, on both databases: memory, descriptors, disk; an hour by SOAK_S=3600"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
 
 demo: $(VENV)/runtime.stamp
@@ -66,6 +67,9 @@ bench-report: $(VENV)/development.stamp
 
 torture: $(VENV)/development.stamp
 	HANAPER_TEST_KILL_CYCLES=1000 $(BIN)/pytest -m slow --log-cli-level=INFO tests/e2e/test_kill.py
+
+soak: $(VENV)/development.stamp
+	HANAPER_TEST_SOAK_S=$(or $(SOAK_S),180) $(BIN)/pytest -m slow --log-level=INFO --numprocesses 2 tests/e2e/test_soak.py
 
 clean:
 	rm -rf $(VENV) dist benchmarks/scratch .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
