@@ -66,7 +66,7 @@ bench-report: $(VENV)/development.stamp
 	@$(BIN)/python -m benchmarks report
 
 torture: $(VENV)/development.stamp
-	HANAPER_TEST_KILL_CYCLES=1000 $(BIN)/pytest -m slow --log-cli-level=INFO tests/e2e/test_kill.py
+	HANAPER_TEST_KILL_CYCLES=1000 $(BIN)/pytest -m slow --log-cli-level=INFO tests/e2e/test_kill.py tests/e2e/test_kill_upgrade.py
 
 soak: $(VENV)/development.stamp
 	HANAPER_TEST_SOAK_S=$(or $(SOAK_S),180) $(BIN)/pytest -m slow --log-level=INFO --numprocesses 2 tests/e2e/test_soak.py

@@ -1,0 +1,152 @@
+"""An upgrade that is killed leaves the old schema or the new one, and all rows (reliability.md T1)."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, text
+from sqlalchemy.orm import Session
+from tests.e2e.conftest import client
+from tests.support.load import SAMPLE_KEY
+from tests.support.mutants import mutant
+from tests.support.processes import PROGRAM, Hanaper
+
+from hanaper.storage import migrate
+from hanaper.storage.schema import current, head
+from hanaper.storage.transactions import Storage
+
+FIRST = "0001"
+KILLS = int(os.environ.get("HANAPER_TEST_KILL_CYCLES", "30"))
+A_FEW = 3
+LONGEST_S = 60
+UPGRADE = ("db", "upgrade")
+
+
+@pytest.fixture
+def old(demo_on_either: Hanaper) -> Hanaper:
+    """An installation with license keys, and the schema of the first release."""
+    with demo_on_either.serving() as server, client(server.url, demo_on_either) as api:
+        for quantity in (1, 5, 50):
+            fields = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": quantity}
+            assert api.post("/api/v1/generate", fields).code == 815
+    with Storage.open(demo_on_either.settings) as storage:
+        migrate.downgrade(storage, FIRST)
+    return demo_on_either
+
+
+def rows(hanaper: Hanaper) -> dict[str, list[tuple[Any, ...]]]:
+    """All that is stored, whatever the schema: by table, its columns and then its rows."""
+    with Storage.open(hanaper.settings) as storage, storage.engine.connect() as connection:
+        found = {}
+        for name in sorted(inspect(connection).get_table_names()):
+            stored = connection.execute(text(f"SELECT * FROM {name} ORDER BY 1"))  # noqa: S608 -- a table of ours
+            found[name] = [tuple(stored.keys()), *map(tuple, stored)]
+        return found
+
+
+def licenses(hanaper: Hanaper) -> list[Any]:
+    """What no upgrade may change."""
+
+    def read(session: Session) -> list[Any]:
+        keys = "SELECT id, license_key, batch_id, activation_limit, validity, status FROM license_keys ORDER BY id"
+        batches = "SELECT id, quantity, signing_key_id, signed_at, signature FROM batches ORDER BY id"
+        return [[tuple(row) for row in session.execute(text(query))] for query in (keys, batches)]
+
+    with Storage.open(hanaper.settings) as storage:
+        return storage.read(read)
+
+
+def is_new(hanaper: Hanaper) -> bool:
+    with Storage.open(hanaper.settings) as storage:
+        return current(storage) == head()
+
+
+def dying(hanaper: Hanaper, at: int, **more: str) -> dict[str, Any]:
+    counted = str(hanaper.folder / "counted")
+    return {**mutant("dies_at_statement"), "DIES_AT": str(at), "COUNTED": counted, **more}
+
+
+def statements(hanaper: Hanaper) -> int:
+    """Of an upgrade; it is made, and taken back."""
+    hanaper.anew(*UPGRADE, **dying(hanaper, 0))
+    with Storage.open(hanaper.settings) as storage:
+        migrate.downgrade(storage, FIRST)
+    return int((hanaper.folder / "counted").read_text())
+
+
+@contextmanager
+def nothing_lost(hanaper: Hanaper) -> Iterator[None]:
+    """What is done here may be killed; afterwards everything is in order."""
+    before = licenses(hanaper)
+    yield
+    hanaper(*UPGRADE)
+    assert is_new(hanaper)
+    assert licenses(hanaper) == before
+    assert hanaper("check-store", "--json").json["findings"] == []
+    hanaper("generate", "--generator", "1", "--quantity", "1")
+
+
+def upgrade_and_kill(hanaper: Hanaper, places: list[int]) -> None:
+    before = rows(hanaper)
+    with nothing_lost(hanaper):
+        for place in places:
+            hanaper.anew(*UPGRADE, status=-signal.SIGKILL, **dying(hanaper, place))
+            old_or_whole(hanaper, before)
+
+
+def old_or_whole(hanaper: Hanaper, before: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Nothing has been done, or all of it; then it is taken back."""
+    if is_new(hanaper):
+        with Storage.open(hanaper.settings) as storage:
+            migrate.downgrade(storage, FIRST)
+    assert rows(hanaper) == before
+
+
+def test_an_upgrade_that_is_killed_between_its_statements_has_done_nothing_or_all(old: Hanaper) -> None:
+    number = statements(old)
+    chance = random.Random(number)  # noqa: S311 -- a test wants to be repeated
+    upgrade_and_kill(old, [*chance.sample(range(1, number), A_FEW), number])
+
+
+@pytest.mark.slow
+def test_wherever_that_is(old: Hanaper) -> None:
+    upgrade_and_kill(old, list(range(1, statements(old) + 1)))
+
+
+@pytest.mark.slow
+def test_nor_has_one_that_is_killed_at_any_moment_lost_anything(old: Hanaper) -> None:
+    before = rows(old)
+    chance = random.Random(KILLS)  # noqa: S311 -- as above
+    environment = {**old.environment, "COVERAGE_PROCESS_CONFIG": ""}
+    with nothing_lost(old):
+        for _ in range(KILLS):
+            # Two at once: one waits for the other, and goes on where that one is killed.
+            with ThreadPoolExecutor(2) as both:
+                list(both.map(lambda wait: _killed_after(old, environment, wait), (chance.uniform(0.3, 1.2),) * 2))
+            old_or_whole(old, before)
+
+
+def _killed_after(hanaper: Hanaper, environment: dict[str, str], wait_s: float) -> None:
+    command = [*PROGRAM, *UPGRADE]
+    with subprocess.Popen(
+        command, cwd=hanaper.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        time.sleep(wait_s)
+        process.kill()
+        process.wait(LONGEST_S)
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"])
+def test_an_upgrade_that_commits_in_its_midst_is_found(old: Hanaper) -> None:
+    before = rows(old)
+    middle = statements(old) * 2 // 3
+    old.anew(*UPGRADE, status=-signal.SIGKILL, **dying(old, middle, COMMITS="1"))
+    assert rows(old) != before
+    assert not is_new(old)
