@@ -23,7 +23,7 @@ from hanaper.storage.schema import current, head
 from hanaper.storage.transactions import Storage
 
 FIRST = "0001"
-KILLS = int(os.environ.get("HANAPER_TEST_KILL_CYCLES", "30"))
+KILLS = int(os.environ.get("HANAPER_TEST_UPGRADE_KILLS", "30"))
 A_FEW = 3
 LONGEST_S = 60
 UPGRADE = ("db", "upgrade")
