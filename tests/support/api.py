@@ -95,7 +95,8 @@ class Api:
         assert payload == outer["response"]
         assert list(payload)[:2] == ["code", "message"]
         assert list(payload)[-1] == "timestamp"
-        assert abs(payload["timestamp"] - self._now()) < 300
+        if response.headers.get("idempotent-replayed") != "true":  # That is as old as what it repeats.
+            assert abs(payload["timestamp"] - self._now()) < 300
         return Answer(response, response.status_code, payload, outer["private_key_used"])
 
 
