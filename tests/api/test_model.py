@@ -1,18 +1,19 @@
 """A vendor's server beside a plain model, whatever is asked of it, over real HTTP (reliability.md T17).
 
-API keys, products and generators come, change and end; license keys are generated, stored, assigned, activated, verified,
-changed and deleted; requests are repeated; time passes; the server is started anew. Each answer is the one the model
-expects, and verifies. What an operator changes, he changes as commands do, past the server, and the next request knows.
-What states license keys can be in is tested in depth by tests/integration/test_license_states.py.
+API keys, products and generators come, change and end; license keys are generated, stored, assigned, activated,
+verified, changed and deleted; requests are repeated; time passes; the server is started anew. Each answer is the one
+the model expects, and verifies. What an operator changes is changed as commands do it, past the server, and the next
+request knows. What states license keys can be in is tested in depth by tests/integration/test_license_states.py.
 """
 
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from sqlalchemy import select, text
 from tests.conftest import Installation
 from tests.support.api import Answer, Api, Encoding, serving
 from tests.support.registry import SetClock
+from tests.support.slow import first
 from tests.support.vendor_model import EVERYTHING, LAX, STRICT, ApiKey, Generator, Model, Request
 from tests.support.world import add_product
 
@@ -39,15 +41,13 @@ from hanaper.checking.check import check
 from hanaper.idempotency import rules as idempotency
 from hanaper.idempotency import store as records
 from hanaper.idempotency.purge import Purger
-from hanaper.issuing import cap_store, caps, generators
+from hanaper.issuing import batch_store, cap_store, caps, generators
 from hanaper.issuing.formats import Recipe
 from hanaper.issuing.models import GeneratorCap
 from hanaper.licenses import rules as licenses
 from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta
 from hanaper.products.models import Product
-from hanaper.storage.configuration import Configuration
 from hanaper.storage.session import Session
-from hanaper.web import endpoint as endpoints
 from hanaper.web.services import Services
 
 EXAMPLES, STEPS = 16, 50
@@ -60,7 +60,8 @@ TABLES = (
     *("idempotency_records", "activations", "license_key_meta", "license_keys", "staged_batches", "batches"),
     *("generator_caps", "generators", "api_keys"),
 )
-UNKNOWN = 999
+UNKNOWN = 10**9
+RANDOM = "random-assign-license-keys"
 
 PICKS = st.integers(0, 7)
 CALLERS = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 5])
@@ -69,8 +70,8 @@ LICENSES = st.sampled_from([0, 0, 0, 1, 1, 2, 2, 3, 4, 5, 9])
 """Mostly the same few, so that they live long lives."""
 ENDPOINTS = st.sampled_from(
     [
-        *("verify", "verify", "activate", "activate", "activate", "deactivate"),
-        *("assign-license-key", "assign-license-key", "assign-and-activate-license-key", "delete-license-key"),
+        *("verify", "activate", "deactivate", "verify", "activate", "deactivate", "verify", "activate"),
+        *("assign-license-key", "assign-and-activate-license-key", "assign-license-key", "delete-license-key"),
     ]
 )
 IDENTIFIERS = st.sampled_from(["a", "a", "b", "b", "c", ""])
@@ -79,8 +80,11 @@ KEYS = st.sampled_from([None, None, "k1", "k2", "k3", "k4"])
 PRODUCTS = st.sampled_from([LAX, STRICT])
 LIMITS = st.integers(0, 2)
 VALIDITIES = st.sampled_from([0, 1, 1, 30])
+STATUSES = st.sampled_from(
+    ["assigned", "available", "blocked", "assigned", "reserved", "assigned", "assigned", "revoked"]
+)
 CHANGES = st.one_of(
-    st.fixed_dictionaries({"status": st.sampled_from(["available", "reserved", "assigned", "blocked", "revoked"])}),
+    st.fixed_dictionaries({"status": STATUSES}),
     st.fixed_dictionaries({"validity": VALIDITIES}),
     st.fixed_dictionaries({"activation_limit": LIMITS}),
 )
@@ -186,13 +190,14 @@ class Vendor(RuleBasedStateMachine):
         stage.clock.now = BEGIN
         stage.empty()
 
-    # What an operator does.
+    # What an operator does. The exchange of signing keys belongs here as soon as there is one: `Stage.desks` know which
+    # ones clients trust.
 
     @initialize()
     def begin(self) -> None:
         self.add_api_key(EVERYTHING, None, None)
         for pick, product in enumerate((LAX, STRICT)):
-            self.add_generator(product, 1, 1, pick, None)
+            self.add_generator(product, 1, 30, pick, None)
             self.generate(0, pick, 2, {}, None)
             self.ask_of_a_license(0, "assign-license-key", 2 * pick, "a", None)
 
@@ -247,7 +252,7 @@ class Vendor(RuleBasedStateMachine):
         )
         generator.active = active
 
-    @rule(product=PRODUCTS, is_open=st.sampled_from([True, True, True, False]))
+    @rule(product=PRODUCTS, is_open=st.sampled_from([True, True, True, True, False]))
     def open_a_product(self, product: str, is_open: bool) -> None:  # noqa: FBT001 -- drawn
         def work(session: Session) -> None:
             row = session.get_one(Product, self.stage.product_ids[product])
@@ -271,8 +276,10 @@ class Vendor(RuleBasedStateMachine):
 
     @rule(forward=st.sampled_from([timedelta(seconds=1), DAY, DAY + timedelta(seconds=1), 30 * DAY]))
     def time_goes_on(self, forward: timedelta) -> None:
-        self.model.now += forward
-        self.stage.clock.now = self.model.now
+        self._set_time(self.model.now + forward)
+
+    def _set_time(self, moment: datetime) -> None:
+        self.model.now = self.stage.clock.now = moment
 
     @rule(age=st.sampled_from([7 * DAY - timedelta(minutes=1), 7 * DAY + timedelta(seconds=1)]))
     def old_records_are_purged(self, age: timedelta) -> None:
@@ -296,10 +303,12 @@ class Vendor(RuleBasedStateMachine):
         fields = {"generator_id": made[pick % len(made)].id if pick < 6 else UNKNOWN, "quantity": quantity, **terms}
         self._ask(who, "generate", fields, key)
 
-    @rule(who=CALLERS, product=PRODUCTS, quantity=st.integers(1, 3), generate=st.sampled_from([0, 1]), key=KEYS)
-    def assign_at_random(self, who: int, product: str, quantity: int, generate: int, key: str | None) -> None:
+    @rule(who=CALLERS, product=PRODUCTS, more=st.sampled_from([0, 0, 1, 2]), generate=st.sampled_from([0, 1]), key=KEYS)
+    def assign_at_random(self, who: int, product: str, more: int, generate: int, key: str | None) -> None:
+        # All there are, and some more: of several the server may choose any, and the same steps would have other ends.
+        quantity = max(1, len(self.model.available(product)) + more)
         fields = {"product_id": self.stage.product_ids[product], "quantity": quantity, "generate": generate}
-        self._ask(who, "random-assign-license-keys", {**fields, "owner_email": "owner@example.com"}, key)
+        self._ask(who, RANDOM, {**fields, "owner_email": "owner@example.com"}, key)
 
     @rule(
         who=CALLERS,
@@ -323,6 +332,32 @@ class Vendor(RuleBasedStateMachine):
             fields["owner_email"] = "owner@example.com"
         self._ask(who, endpoint, fields, key)
 
+    @rule(pick=LICENSES)
+    def use_up_a_license(self, pick: int) -> None:
+        """Activate it until it is full, and one more."""
+        license_key = self._license_key(pick)
+        for endpoint, identifier in [("activate", "a"), ("activate", "b"), ("activate", "c"), ("verify", "a")]:
+            self._ask(0, endpoint, {"license_key": license_key, "identifier": identifier}, None)
+
+    @precondition(lambda self: self._mortal())
+    @rule(pick=PICKS)
+    def outlive_a_license(self, pick: int) -> None:
+        """Verify it at its last moment, and a second later."""
+        mortal = self._mortal()
+        license_key, end = mortal[pick % len(mortal)]
+        for moment in (end, end + timedelta(seconds=1)):
+            self._set_time(moment)
+            for endpoint in ("verify", "activate"):
+                self._ask(0, endpoint, {"license_key": license_key, "identifier": "a"}, None)
+
+    @rule(pick=PICKS)
+    def use_up_a_generator(self, pick: int) -> None:
+        """Generate what its cap leaves, and one more, where that is not too much."""
+        generator = self.model.generators[pick % len(self.model.generators)]
+        room = 9 if generator.cap is None else generator.cap - generator.made
+        for quantity in (room + 1, room, 1) if room < 9 else ():
+            self._ask(0, "generate", {"generator_id": generator.id, "quantity": quantity}, None)
+
     @rule(who=CALLERS, pick=LICENSES, changes=CHANGES, key=KEYS)
     def change_a_license(self, who: int, pick: int, changes: dict[str, Any], key: str | None) -> None:
         self._ask(who, "update-license-key", {"license_key": self._license_key(pick), **changes}, key)
@@ -342,7 +377,7 @@ class Vendor(RuleBasedStateMachine):
         fields = {"license_key": self._license_key(pick), "identifier": identifier, "key": name, "value": value}
         self._ask(who, f"{what}-license-key-meta", fields, key)
 
-    @precondition(lambda self: any(asked.key is not None for asked in self.asked))
+    @precondition(lambda self: self._repeatable())
     @rule(
         pick=PICKS,
         encoding=st.sampled_from(["form", "multipart", "json"]),
@@ -350,8 +385,8 @@ class Vendor(RuleBasedStateMachine):
         changes=st.sampled_from([{}, {}, {}, {"identifier": "z"}]),
     )
     def ask_again(self, pick: int, encoding: Encoding, in_body: bool, changes: dict[str, str]) -> None:  # noqa: FBT001 -- drawn
-        keyed = [asked for asked in self.asked if asked.key is not None]
-        asked = keyed[-1 - pick % len(keyed)]
+        repeatable = self._repeatable()
+        asked = repeatable[-1 - pick % len(repeatable)]
         fields = {**asked.fields, **changes}
         self._send(replace(asked, fields=fields, encoding=encoding, in_body=in_body))
 
@@ -359,6 +394,20 @@ class Vendor(RuleBasedStateMachine):
     def somebody_else_asks(self, who: str) -> None:
         fields = {"api_key": who, "generator_id": 1, "quantity": 1}
         assert self.stage.desks[LAX].post("/api/v1/generate", fields).code == 100
+
+    def _repeatable(self) -> list[Asked]:
+        """Requests under an idempotency key. Without a record at random would be that: see above."""
+        return [
+            asked
+            for asked in self.asked
+            if asked.key is not None
+            and (asked.endpoint != RANDOM or (asked.who, asked.endpoint, asked.key) in self.model.remembered)
+        ]
+
+    def _mortal(self) -> list[tuple[str, datetime]]:
+        """License keys that are going to expire, and when."""
+        used = {key: each.end for key, each in self.model.licenses.items() if each.state == "assigned"}
+        return [(key, end) for key, end in used.items() if end is not None and end > self.model.now]
 
     def _license_key(self, pick: int) -> str:
         """One of those there are; now and then one that never was."""
@@ -458,11 +507,20 @@ def _stored(session: Session) -> tuple[Any, ...]:
     active = session.scalars(select(Activation).where(Activation.status == "active"))
     return (
         {
-            row.license_key: (row.status, row.assigned_at, row.activation_limit, row.validity, row.deleted_at is not None)
+            row.license_key: (
+                row.status,
+                row.assigned_at,
+                row.activation_limit,
+                row.validity,
+                row.deleted_at is not None,
+            )
             for row in rows.values()
         },
         {(rows[each.license_key_id].license_key, each.identifier) for each in active},
-        {(rows[each.license_key_id].license_key, each.key): each.value for each in session.scalars(select(LicenseKeyMeta))},
+        {
+            (rows[each.license_key_id].license_key, each.key): each.value
+            for each in session.scalars(select(LicenseKeyMeta))
+        },
         {each.generator_id: (each.cap, each.issued) for each in session.scalars(select(GeneratorCap))},
         session.scalars(text("SELECT count(*) FROM idempotency_records")).one(),
         session.scalars(text("SELECT count(*) FROM batches")).one(),
@@ -477,7 +535,7 @@ def stage(installation: Installation) -> Iterator[Stage]:
 
 
 def run(
-    stage: Stage, examples: int, steps: int, *, always_the_same: bool = True, phases: Iterable[Phase] = tuple(Phase)
+    stage: Stage, examples: int, steps: int, *, always_the_same: bool = True, phases: Collection[Phase] = tuple(Phase)
 ) -> None:
     """Any of a number of lives, each with a number of steps; the shortest program that fails is printed."""
 
@@ -509,3 +567,106 @@ def test_whatever_is_asked_the_answer_is_the_one_of_the_model(stage: Stage) -> N
 @pytest.mark.slow
 def test_whatever_else_is_asked(stage: Stage) -> None:
     run(stage, MORE_EXAMPLES, MORE_STEPS, always_the_same=False)
+
+
+# Servers with one fault each, which are found within the number of examples above. Each fault is planted in this
+# process, where the server's thread runs.
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def _one_activation_too_many(patch: pytest.MonkeyPatch) -> None:
+    reached = licenses.limit_reached
+    patch.setattr(licenses, "limit_reached", lambda limit, activations: reached(limit, activations - 1))
+
+
+def _nothing_expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(licenses, "is_expired", lambda *_: False)
+
+
+def _an_hour_too_short(patch: pytest.MonkeyPatch) -> None:
+    is_expired = licenses.is_expired
+    hour = timedelta(hours=1)
+    patch.setattr(licenses, "is_expired", lambda begin, days, now: is_expired(begin, days, now + hour))
+
+
+def _done_again(patch: pytest.MonkeyPatch) -> None:
+    scope_of = idempotency.scope_of
+    numbers = count()
+    patch.setattr(idempotency, "scope_of", lambda who, name, key: scope_of(who, name, f"{key}{next(numbers)}"))
+
+
+def _any_request_is_the_same(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(idempotency, "fingerprint_of", lambda _: bytes(32))
+
+
+def _one_endpoint_for_all(patch: pytest.MonkeyPatch) -> None:
+    scope_of = idempotency.scope_of
+    patch.setattr(idempotency, "scope_of", lambda who, _, key: scope_of(who, "any", key))
+
+
+def _kept_too_short(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(records, "KEPT_DAYS", 6)
+
+
+def _kept_too_long(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(records, "KEPT_DAYS", 8)
+
+
+def _revoked_keys_work(patch: pytest.MonkeyPatch) -> None:
+    load = authenticate._load  # noqa: SLF001 -- where the server knows of it
+
+    def active(session: Session, digest: bytes) -> Any:
+        found = load(session, digest)
+        return None if found is None else replace(found, status="active")
+
+    patch.setattr(authenticate, "_load", active)
+
+
+def _keys_of_a_product_are_for_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(authenticate.Caller, "may_use", lambda *_: True)
+
+
+def _cap_not_counted(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(batch_store, "_counted", lambda *_: True)
+
+
+def _cap_overlooked_by_random_assignment(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cap_store, "count_on", lambda *_: None)
+
+
+def _forgets_at_its_start(patch: pytest.MonkeyPatch) -> None:
+    really_open = open_services
+
+    def forgetful(*given: Any, **more: Any) -> Services:
+        services = really_open(*given, **more)
+        if not more:
+            services.storage.write(lambda session: session.execute(text("DELETE FROM idempotency_records")))
+        return services
+
+    patch.setitem(globals(), "open_services", forgetful)
+
+
+PLANTS: list[Plant] = [
+    _cap_not_counted,
+    _nothing_expires,
+    _forgets_at_its_start,
+    _one_activation_too_many,
+    _an_hour_too_short,
+    _done_again,
+    _any_request_is_the_same,
+    _one_endpoint_for_all,
+    _kept_too_short,
+    _kept_too_long,
+    _revoked_keys_work,
+    _keys_of_a_product_are_for_all,
+    _cap_overlooked_by_random_assignment,
+]
+
+
+@pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("plant", first(3, PLANTS), ids=lambda plant: plant.__name__.strip("_"))
+def test_a_fault_is_found(plant: Plant, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError, match="state = VendorHere"):
+        run(stage, EXAMPLES, STEPS, phases=[Phase.generate])

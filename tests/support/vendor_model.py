@@ -22,6 +22,14 @@ STATES = {
 }
 """The state that a word of the wire means."""
 
+NO_LICENSE = {
+    "update-license-key": 952,
+    "delete-license-key": 851,
+    "assign-license-key": 801,
+    "assign-and-activate-license-key": 801,
+}
+"""What is said of a license key that is not there, where that is not 210."""
+
 Fields = dict[str, Any]
 
 
@@ -66,6 +74,13 @@ class License:
     @property
     def is_available(self) -> bool:
         return self.state == "available" and not self.deleted
+
+    @property
+    def end(self) -> datetime | None:
+        """The last moment at which it is valid; None for no such."""
+        if self.assigned_at is None or self.validity == 0:
+            return None
+        return self.assigned_at + timedelta(days=self.validity)
 
     def move(self, state: str, now: datetime) -> None:
         """Protocol.md 6.2: what is given back forgets its owner; only a suspension keeps activations for later."""
@@ -142,26 +157,9 @@ class Model:
             case "random-assign-license-keys":
                 return self._random_assign(who, fields)
         license_ = self.licenses.get(fields["license_key"])
-        if license_ is not None and (license_.deleted or not self._may_use(who, license_.product)):
-            license_ = None
-        match endpoint:
-            case "update-license-key":
-                return 952 if license_ is None else self._update(license_, fields)
-            case "delete-license-key":
-                return 851 if license_ is None else 850
-            case "assign-license-key":
-                return 800 if license_ is not None and self._assignable(license_) else 801
-            case "assign-and-activate-license-key":
-                return 801 if license_ is None else self._assign_and_activate(license_, fields["identifier"])
-        if license_ is None:
-            return 210
-        if endpoint == "deactivate":
-            if not fields["identifier"]:
-                return 215
-            return "400" if fields["identifier"] in license_.active_on else 401
-        if endpoint.endswith("-meta"):
-            return self._meta(endpoint, license_, fields)
-        return self._use(endpoint, license_, fields["identifier"])
+        if license_ is None or license_.deleted or not self._may_use(who, license_.product):
+            return NO_LICENSE.get(endpoint, 210)
+        return self._of_a_license(endpoint, license_, fields)
 
     def carried_out(self, fields: Fields, code: int | str, keys: list[str]) -> bool:
         """Take over what a request changed; whether it was anything.
@@ -185,7 +183,7 @@ class Model:
                 for key in keys:
                     self.licenses[key].move("assigned", self.now)
             case 900:
-                for key in self.not_stored(fields):
+                for key in sorted(self.not_stored(fields)):  # not in the order of a set, which is another one each time
                     terms = (fields["activation_limit"], fields["validity"], STATES[fields["status"]])
                     self.licenses[key] = License(self.product_of(fields), *terms)
             case _ if license_ is not None:
@@ -256,6 +254,19 @@ class Model:
             return 806
         return 803 if self._has_room(generator, missing) else 902
 
+    def _of_a_license(self, endpoint: str, license_: License, fields: Fields) -> int | str:
+        if endpoint == "delete-license-key":
+            return 850
+        if endpoint == "update-license-key":
+            return self._update(license_, fields)
+        if endpoint.startswith("assign"):
+            return self._assign(endpoint, license_, fields["identifier"])
+        if endpoint == "deactivate":
+            return self._deactivate(license_, fields["identifier"])
+        if endpoint.endswith("-meta"):
+            return self._meta(endpoint, license_, fields)
+        return self._use(endpoint, license_, fields["identifier"])
+
     def _update(self, license_: License, fields: Fields) -> int:
         if "status" not in fields:
             return 950
@@ -267,7 +278,14 @@ class Model:
     def _assignable(self, license_: License) -> bool:
         return self.is_open[license_.product] and license_.state in {"available", "reserved"}
 
-    def _assign_and_activate(self, license_: License, identifier: str) -> int:
+    def _deactivate(self, license_: License, identifier: str) -> int | str:
+        if not identifier:
+            return 215
+        return "400" if identifier in license_.active_on else 401
+
+    def _assign(self, endpoint: str, license_: License, identifier: str) -> int:
+        if endpoint == "assign-license-key":
+            return 800 if self._assignable(license_) else 801
         if not self.is_open[license_.product]:
             return 203
         if license_.state in {"suspended", "revoked"}:
@@ -286,8 +304,7 @@ class Model:
             return 201
         if wants_identifier:
             return 215
-        end = license_.assigned_at + timedelta(days=license_.validity)
-        return 205 if license_.product == STRICT and license_.validity and self.now > end else None
+        return 205 if license_.product == STRICT and license_.end is not None and self.now > license_.end else None
 
     def _meta(self, endpoint: str, license_: License, fields: Fields) -> int:
         refused = self._check(license_, wants_identifier=False)
