@@ -50,7 +50,7 @@ from hanaper.products.models import Product
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
-EXAMPLES, STEPS = 16, 50
+EXAMPLES, STEPS = 12, 50
 MORE_EXAMPLES = int(os.environ.get("HANAPER_TEST_MODEL_EXAMPLES", "200"))
 MORE_STEPS = int(os.environ.get("HANAPER_TEST_MODEL_STEPS", "50"))
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -216,6 +216,8 @@ class Vendor(RuleBasedStateMachine):
             lambda session: manage.create(session, "live", terms, pepper=pepper, now=self.model.now)[1]
         )
         self.model.api_keys.append(ApiKey(secret, ability, product, ends))
+        for generator in self.model.generators[:2]:
+            self._ask(len(self.model.api_keys) - 1, "generate", {"generator_id": generator.id, "quantity": 1}, None)
 
     @rule(pick=PICKS)
     def revoke_an_api_key(self, pick: int) -> None:
@@ -227,6 +229,7 @@ class Vendor(RuleBasedStateMachine):
             )
             self.stage.write(lambda session: manage.revoke(session, ids[number], now=self.model.now))
             self.model.api_keys[number].revoked = True
+            self._ask(number, "generate", {"generator_id": self.model.generators[0].id, "quantity": 1}, None)
 
     @precondition(lambda self: len(self.model.generators) < 6)
     @rule(
