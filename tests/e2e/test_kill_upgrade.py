@@ -90,7 +90,8 @@ def nothing_lost(hanaper: Hanaper) -> Iterator[None]:
     assert is_new(hanaper)
     assert licenses(hanaper) == before
     assert hanaper("check-store", "--json").json["findings"] == []
-    hanaper("generate", "--generator", "1", "--quantity", "1")
+    with hanaper.serving() as server, client(server.url, hanaper) as api:
+        assert api.post("/api/v1/generate", {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 1}).code == 815
 
 
 def upgrade_and_kill(hanaper: Hanaper, places: list[int]) -> None:
@@ -118,6 +119,13 @@ def test_an_upgrade_that_is_killed_between_its_statements_has_done_nothing_or_al
 @pytest.mark.slow
 def test_wherever_that_is(old: Hanaper) -> None:
     upgrade_and_kill(old, list(range(1, statements(old) + 1)))
+
+
+def test_of_two_upgrades_at_once_each_finds_the_new_schema(old: Hanaper) -> None:
+    with nothing_lost(old), ThreadPoolExecutor(2) as both:
+        # Both expect that they succeed.
+        list(both.map(lambda _: old.anew(*UPGRADE), range(2)))
+        assert is_new(old)
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ MOST_DESCRIPTORS = 6
 """More at once: as many clients may have come and gone between two looks."""
 MOST_THREADS = 2
 """More at once: threads for work that waits begin as they are needed, up to a limit."""
+TOLD_EVERY_S = 60
+"""With `--log-cli-level=DEBUG`: where it stands, for those who wait."""
 MOST_OF_A_LOG = 32 * 2**20
 CHECKED: set[int | str] = {800, 801, 200, 201, 202, 300, 301, 302, "400", 401}
 _logger = logging.getLogger(__name__)
@@ -116,8 +118,11 @@ def soak(hanaper: Hanaper, seconds: float, **faults: str) -> tuple[list[Sample],
         server.wait_for_workers(2)
         customers = Customers(server.url)
         stack.enter_context(at_work(customers.run, range(CLIENTS), customers.end))
-        watch = stack.enter_context(watching(hanaper, server.workers, every_s))
-        time.sleep(seconds)
+        watch = stack.enter_context(watching(hanaper, [server.process.pid, *server.workers], every_s))
+        ends = time.monotonic() + seconds
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(left, TOLD_EVERY_S))
+            _logger.debug("%.0f s to go; %s", max(ends - time.monotonic(), 0), watch.samples[-1:])
     if HISTORIES is not None:
         kind = "postgresql" if "HANAPER_DATABASE_URL" in hanaper.environment else "sqlite"
         watch.write(Path(HISTORIES) / f"soak-{kind}.jsonl")
