@@ -25,7 +25,7 @@ from hanaper.storage import quarantine
 from hanaper.storage.configuration import Configuration, compared_version
 from hanaper.storage.schema import require_current
 from hanaper.storage.transactions import Storage
-from hanaper.web import health
+from hanaper.web import health, jwks
 from hanaper.web.direct import Direct
 from hanaper.web.drain import Drain
 from hanaper.web.failures import failure_response
@@ -65,7 +65,9 @@ def open_services(
         storage.close()
         raise
     time = time or guard
-    configuration = Configuration(storage, guard)
+    configuration = Configuration(
+        storage, guard, on_change=lambda session: keystore.notice_global(session, keyring)
+    )
     signing = SigningService(keyring, time, meter)
     drain = Drain(settings.drain_delay)
     return Services(settings, time, storage, configuration, keystore, signing, pepper, meter, drain)
@@ -110,6 +112,7 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
         for router in api.ROUTERS:
             app.include_router(router, prefix=base_path)
     app.include_router(health.router)
+    app.include_router(jwks.router)
     # The framework's own answers, to unknown paths and wrong methods, become signed ones too.
     for kind in (HTTPException, Exception):
         app.add_exception_handler(kind, lambda _, error: failure_response(error, services.signing))

@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         description="Secret file with the key encryption key. "
         "Empty: `key-encryption-key` in the data folder, made by `hanaper init`.",
     )
+    other_key_encryption_key_file: Path | None = Field(
+        default=None,
+        description="Secret file with a second key encryption key, while one is exchanged for another: "
+        "what is encrypted with it can be opened, new secrets are not encrypted with it.",
+    )
     host: str = Field(default="127.0.0.1", description="Address `serve` listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port `serve` listens on.")
     workers: int = Field(default=1, ge=1, le=64, description="Serving processes on this machine.")

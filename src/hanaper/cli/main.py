@@ -24,6 +24,7 @@ from hanaper.cli import (
     quarantine,
     restore,
     serve,
+    signing_key,
     verify,
 )
 from hanaper.cli.output import note
@@ -56,6 +57,7 @@ app.add_typer(product.app, name="product")
 app.add_typer(generator.app, name="generator")
 app.add_typer(api_key.app, name="api-key")
 app.add_typer(key.app, name="key")
+app.add_typer(signing_key.app, name="signing-key")
 app.add_typer(block_list.app, name="block-list")
 
 

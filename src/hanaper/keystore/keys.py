@@ -24,15 +24,17 @@ _PEPPER_BYTES = 32
 class Keystore:
     """The signing keys of an installation, opened with its key encryption key."""
 
-    def __init__(self, kek: KeyEncryptionKey, kek_shown: str) -> None:
+    def __init__(self, kek: KeyEncryptionKey, kek_shown: str, *, other: KeyEncryptionKey | None = None) -> None:
         """Open a keystore.
 
         Args:
             kek: the key encryption key.
             kek_shown: its file, for error texts.
+            other: a second one, while one is exchanged for the other: opens what it has encrypted, encrypts nothing.
         """
         self._kek = kek
         self._kek_shown = kek_shown
+        self._keks = {each.kek_id: each for each in (kek, other) if each is not None}
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -43,22 +45,36 @@ class Keystore:
         """
         file = settings.key_encryption_key
         named = settings.key_encryption_key_file is not None
-        return cls(kek_file.read(file, named_by_setting=named), str(file))
+        other = settings.other_key_encryption_key_file
+        return cls(
+            kek_file.read(file, named_by_setting=named),
+            str(file),
+            other=None if other is None else kek_file.read(other.expanduser().absolute(), named_by_setting=True),
+        )
 
-    def add(self, session: Session, pair: KeyPair, *, product_id: int | None, now: datetime) -> SigningKey:
-        """Store a new active key, of a product or (None) the global one.
+    def add(
+        self,
+        session: Session,
+        pair: KeyPair,
+        *,
+        product_id: int | None,
+        now: datetime,
+        version: int = 1,
+        state: str = store.ACTIVE,
+    ) -> SigningKey:
+        """Store a new key, of a product or (None) the global one.
 
         Generate the pair before the transaction begins: it takes up to a second.
         """
         row = SigningKey(
             product_id=product_id,
-            version=1,
+            version=version,
             kid=pair.kid,
             algorithm=ALGORITHM,
             bits=pair.bits,
             public_pem=pair.public_pem,
             kek_id=self._kek.kek_id,
-            state=store.ACTIVE,
+            state=state,
             created_at=now,
         )
         row.private_ciphertext = self._kek.wrap(pair.private_der(), row=_binding(row))
@@ -71,9 +87,9 @@ class Keystore:
         Raises:
             Misconfigured: wrong key encryption key, or a damaged row; names the file and the cure.
         """
-        self._same_kek(row.kek_id, f"signing key {row.kid}")
+        kek = self._kek_of(row.kek_id, f"signing key {row.kid}")
         try:
-            return proven_signer(self._kek.unwrap(row.private_ciphertext, row=_binding(row)), row.public_pem)
+            return proven_signer(kek.unwrap(row.private_ciphertext, row=_binding(row)), row.public_pem)
         except ValueError as error:
             owner = "the global key" if row.product_id is None else f"the key of product {row.product_id}"
             raise Misconfigured(
@@ -89,8 +105,8 @@ class Keystore:
         """
         rows = storage.read(store.usable)
         signers = {row.id: self.open(row) for row in rows}
-        global_ids = [row.id for row in rows if row.product_id is None]
-        if not global_ids:
+        global_row = next((row for row in rows if row.product_id is None), None)
+        if global_row is None:
             raise Misconfigured(f"{storage.database.shown} has no global signing key: run `hanaper init`")
 
         def fetch(key_id: int) -> Signer:
@@ -99,7 +115,17 @@ class Keystore:
                 raise Misconfigured(f"signing key {key_id} is not in the database")
             return self.open(row)
 
-        return Keyring(global_ids[0], signers, fetch)
+        return Keyring(global_row.id, signers, fetch, global_version=global_row.version)
+
+    def notice_global(self, session: Session, keyring: Keyring) -> None:
+        """Let a keyring sign with the global key that is active now.
+
+        Raises:
+            Misconfigured: it cannot be opened; the one before stays.
+        """
+        row = store.active(session, None)
+        if row is not None and row.id != keyring.global_key_id:
+            keyring.use_global(row.id, row.version, self.open(row))
 
     def make_pepper(self, session: Session, now: datetime) -> None:
         """Make the secret that API key digests are keyed with, if there is none yet.
@@ -129,20 +155,46 @@ class Keystore:
         """
         if row is None:
             raise Misconfigured("the database has no secret for API keys: run `hanaper init`")
-        self._same_kek(row.kek_id, "the secret for API keys")
+        kek = self._kek_of(row.kek_id, "the secret for API keys")
         try:
-            return self._kek.unwrap(row.ciphertext, row=API_KEY_PEPPER)
+            return kek.unwrap(row.ciphertext, row=API_KEY_PEPPER)
         except ValueError as error:
             raise Misconfigured(
                 "the secret for API keys in the database is damaged: restore the database from a backup"
             ) from error
 
-    def _same_kek(self, kek_id: str, what: str) -> None:
-        if kek_id != self._kek.kek_id:
+    def rewrap(self, session: Session) -> int:
+        """Encrypt every secret in the database that the other key encryption key has encrypted with this one; how many.
+
+        Raises:
+            Misconfigured: one of them cannot be opened.
+        """
+        kek = self._kek
+        keys = [key for key in store.all_keys(session) if key.state != store.DESTROYED and key.kek_id != kek.kek_id]
+        for key in keys:
+            plain = self._unwrapped(key.kek_id, key.private_ciphertext, _binding(key), f"signing key {key.kid}")
+            key.private_ciphertext, key.kek_id = kek.wrap(plain, row=_binding(key)), kek.kek_id
+        secrets = [secret for secret in store.secrets(session) if secret.kek_id != kek.kek_id]
+        for secret in secrets:
+            plain = self._unwrapped(secret.kek_id, secret.ciphertext, secret.name, f"the secret {secret.name}")
+            secret.ciphertext, secret.kek_id = kek.wrap(plain, row=secret.name), kek.kek_id
+        session.flush()
+        return len(keys) + len(secrets)
+
+    def _unwrapped(self, kek_id: str, ciphertext: bytes, row: str, what: str) -> bytes:
+        try:
+            return self._kek_of(kek_id, what).unwrap(ciphertext, row=row)
+        except ValueError as error:
+            raise Misconfigured(f"{what} in the database is damaged: restore the database from a backup") from error
+
+    def _kek_of(self, kek_id: str, what: str) -> KeyEncryptionKey:
+        kek = self._keks.get(kek_id)
+        if kek is None:
             raise Misconfigured(
                 f"the key encryption key {self._kek_shown} is not the one {what} was encrypted with: "
                 "put the right file back (each database has its own)"
             )
+        return kek
 
 
 def _binding(row: SigningKey) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from hanaper.keystore.models import SigningKey, WrappedSecret
 from hanaper.refusal import Misconfigured
 
-ACTIVE = "active"
+PENDING, ACTIVE, VERIFY_ONLY, DESTROYED = "pending", "active", "verify_only", "destroyed"
 
 
 def add(session: Session, key: SigningKey) -> None:
@@ -38,6 +38,32 @@ def find(session: Session, key_id: int) -> SigningKey | None:
 def usable(session: Session) -> list[SigningKey]:
     """All keys that sign, in order of id."""
     return list(session.scalars(select(SigningKey).where(SigningKey.state == ACTIVE).order_by(SigningKey.id)))
+
+
+def active(session: Session, product_id: int | None) -> SigningKey | None:
+    """The key that signs for a product (None: the global key)."""
+    return session.scalars(select(SigningKey).where(*_active(product_id))).one_or_none()
+
+
+def of_owner(session: Session, product_id: int | None) -> list[SigningKey]:
+    """All keys a product (None: everything else) has had, in order of version."""
+    mine = select(SigningKey).where(SigningKey.product_id == product_id).order_by(SigningKey.version)
+    return list(session.scalars(mine.with_for_update()))
+
+
+def by_kid(session: Session, kid: str) -> SigningKey | None:
+    """A key by its public identifier."""
+    return session.scalars(select(SigningKey).where(SigningKey.kid == kid)).one_or_none()
+
+
+def all_keys(session: Session) -> list[SigningKey]:
+    """All keys there are, in order of id."""
+    return list(session.scalars(select(SigningKey).order_by(SigningKey.id)))
+
+
+def secrets(session: Session) -> list[WrappedSecret]:
+    """All secrets of the installation."""
+    return list(session.scalars(select(WrappedSecret).order_by(WrappedSecret.name)))
 
 
 def active_id(session: Session, product_id: int | None) -> int | None:

@@ -9,22 +9,50 @@ from hanaper.signing.signer import Signer
 class Keyring:
     """Signers by signing key id. The global one is always there; a product's is fetched when first needed.
 
-    Ids never change their meaning, so nothing here ever goes stale: which id is active is read from the database in
-    each request.
+    Ids never change their meaning, so no signer here ever goes stale: which id of a product is active is read from the
+    database in each request. Which is the global one is told by `use_global` before anything is answered by a
+    configuration in which that has changed.
     """
 
-    def __init__(self, global_key_id: int, signers: dict[int, Signer], fetch: Callable[[int], Signer]) -> None:
+    def __init__(
+        self,
+        global_key_id: int,
+        signers: dict[int, Signer],
+        fetch: Callable[[int], Signer],
+        *,
+        global_version: int = 1,
+    ) -> None:
         """Hold signers.
 
         Args:
             global_key_id: id of the global key; its signer is in `signers`.
             signers: what has been loaded and proven.
             fetch: loads and proves a key that is not held yet, by id.
+            global_version: how many global keys there have been up to this one.
         """
-        self.global_key_id = global_key_id
+        self._global = (global_version, global_key_id)
         self._signers = dict(signers)
         self._fetch = fetch
         self._lock = Lock()
+
+    @property
+    def global_key_id(self) -> int:
+        """Id of the key that signs what no product answers for."""
+        return self._global[1]
+
+    def use_global(self, key_id: int, version: int, signer: Signer) -> None:
+        """Sign what no product answers for with another key from now on. An older one than the present changes nothing.
+
+        Threads that have read the database in one order may come here in the other.
+
+        Args:
+            key_id: of the key that is active.
+            version: how many global keys there have been up to this one.
+            signer: loaded and proven.
+        """
+        with self._lock:
+            self._signers[key_id] = signer
+            self._global = max(self._global, (version, key_id))
 
     @property
     def global_signer(self) -> Signer:

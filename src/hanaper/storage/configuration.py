@@ -145,15 +145,24 @@ class Snapshot:
 class Configuration:
     """The newest snapshot of a process. For one event loop."""
 
-    def __init__(self, storage: Storage, clock: GuardedClock | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        clock: GuardedClock | None = None,
+        *,
+        on_change: Callable[[Session], None] = lambda _: None,
+    ) -> None:
         """Remember nothing yet.
 
         Args:
             storage: to read from.
             clock: to be compared with that of the database, if that is PostgreSQL.
+            on_change: told of a configuration that is new to this process, in a session that reads it, before anybody
+                is answered by it.
         """
         self._storage = storage
         self._clock = clock if storage.database.file is None else None
+        self._on_change = on_change
         self._snapshot: Snapshot | None = None
         self._looking: asyncio.Task[Snapshot] | None = None
 
@@ -171,6 +180,16 @@ class Configuration:
             self._looking = asyncio.create_task(self._look_up())
         return await asyncio.shield(self._looking)
 
+    def catch_up(self, session: Session, snapshot: Snapshot) -> None:
+        """For work that goes on whatever the configuration is by now: take notice of a change since a snapshot.
+
+        Args:
+            session: of the transaction that does the work.
+            snapshot: in which the caller was found.
+        """
+        if current_version(session) != snapshot.version:
+            self._on_change(session)
+
     async def changed(self, snapshot: Snapshot, *, since: float) -> bool:
         """Whether the configuration has another version now, unless it has been looked up since a moment.
 
@@ -179,10 +198,16 @@ class Configuration:
         """
         return snapshot.seen < since and await self._look_up() is not snapshot
 
+    def _read(self, session: Session) -> int:
+        version = self._version(session)
+        if self._snapshot is None or self._snapshot.version != version:
+            self._on_change(session)
+        return version
+
     async def _look_up(self) -> Snapshot:
         try:
             began = monotonic()
-            version = await asyncio.to_thread(self._storage.read, self._version)
+            version = await asyncio.to_thread(self._storage.read, self._read)
             if self._snapshot is None or self._snapshot.version != version:
                 self._snapshot = Snapshot(self._storage, version, began)
             self._snapshot.seen = max(self._snapshot.seen, began)

@@ -105,11 +105,12 @@ class Call(Generic[Shape]):
         quarantine is.
         """
 
-        def outside_quarantine(session: Session) -> SignedAnswer:
+        def caught_up(session: Session) -> SignedAnswer:
             quarantine.require_none(session)
+            self.services.configuration.catch_up(session, self.snapshot)
             return work(session)
 
-        return self._repeated(outside_quarantine, again)
+        return self._repeated(caught_up, again)
 
     def _repeated(self, work: Callable[[Session], SignedAnswer], again: tuple[type[Exception], ...]) -> SignedAnswer:
         for attempt in range(MOST_COLLISIONS):

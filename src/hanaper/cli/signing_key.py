@@ -1,0 +1,149 @@
+"""`hanaper signing-key`: the RSA keys that answers are signed with, and their exchange."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from hanaper.cli.confirm import Yes, confirm
+from hanaper.cli.options import AsJson, DataDir, opened, reference
+from hanaper.cli.output import note, print_row, print_rows
+from hanaper.clock import iso_z
+from hanaper.keystore import kek_file, rotate, store
+from hanaper.keystore.models import SigningKey
+from hanaper.products import store as products
+from hanaper.refusal import Invalid
+from hanaper.signing.key_pair import KeyPair
+from hanaper.storage.session import Session
+from hanaper.web.services import Services
+
+app = typer.Typer(no_args_is_help=True, help="The keys that answers are signed with, and their exchange.")
+
+Kid: TypeAlias = Annotated[str, typer.Argument(help="The identifier of the key, see `hanaper signing-key list`.")]
+Owner: TypeAlias = Annotated[
+    str | None, typer.Option("--product", help="Id, UUID or slug of a product.", show_default="the global key")
+]
+
+
+@app.command("list")
+def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List all signing keys there are and have been."""
+    with opened(data_dir) as services:
+        rows = services.storage.read(lambda session: [_row(key) for key in store.all_keys(session)])
+    print_rows(
+        rows,
+        ("kid", "owner", "version", "bits", "state", "created_at", "retired_at"),
+        as_json=as_json,
+        empty="There are no signing keys: run `hanaper init`.",
+    )
+
+
+@app.command("announce")
+def announce(product: Owner = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Make the next key and publish its public half. It signs nothing until it is activated."""
+    with opened(data_dir) as services:
+        _print(_announced(services, _product_id(services, product)), as_json=as_json)
+    note("Give the public half to your clients (/.well-known/jwks.json has it), then: hanaper signing-key activate")
+
+
+@app.command("activate")
+def activate(kid: Kid, data_dir: DataDir = None, as_json: AsJson = False, yes: Yes = False) -> None:
+    """Sign with an announced key from now on, on every replica. The one before is kept to verify by."""
+    if not yes:
+        confirm(f"Sign with {kid} from now on? Clients that do not know its public half will trust no new answer.")
+    with opened(data_dir) as services:
+        _change(
+            services,
+            lambda session: rotate.activate(session, kid, keystore=services.keystore, now=services.clock()),
+            as_json=as_json,
+        )
+
+
+@app.command("rotate")
+def rotate_key(product: Owner = None, data_dir: DataDir = None, as_json: AsJson = False, yes: Yes = False) -> None:
+    """Announce and activate at once: for a key that is known to others, and for clients that fetch the public keys."""
+    if not yes:
+        confirm("Sign with a new key from now on? Clients that do not fetch the public keys will trust no new answer.")
+    with opened(data_dir) as services:
+        kid = _announced(services, _product_id(services, product)).kid
+        _change(
+            services,
+            lambda session: rotate.activate(session, kid, keystore=services.keystore, now=services.clock()),
+            as_json=as_json,
+        )
+
+
+@app.command("destroy")
+def destroy(
+    kid: Kid,
+    early: Annotated[bool, typer.Option("--early", help="Also within 30 days after it has signed last.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
+    """Delete the private half of a key that signs no more, or was never activated. Its public half stays."""
+    if not yes:
+        confirm(f"Delete the private half of {kid}?")
+    with opened(data_dir) as services:
+        _change(
+            services,
+            lambda session: rotate.destroy(session, kid, early=early, now=services.clock()),
+            as_json=as_json,
+        )
+
+
+@app.command("rewrap")
+def rewrap(data_dir: DataDir = None) -> None:
+    """Encrypt what HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE has encrypted with the key encryption key."""
+    with opened(data_dir) as services:
+        if services.settings.other_key_encryption_key_file is None:
+            raise Invalid("name the key encryption key it is encrypted with by HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE")
+        number = services.storage.write(services.keystore.rewrap)
+    print(f"{number} secrets are encrypted with another key encryption key now")
+
+
+@app.command("new-kek")
+def new_kek(file: Annotated[Path, typer.Argument(help="The file to be made, mode 0600.")]) -> None:
+    """Make a file with a new key encryption key. Nothing is encrypted with it yet."""
+    kek_file.create(file.expanduser().absolute())
+    note(f"written to {file}")
+
+
+def _announced(services: Services, product_id: int | None) -> SigningKey:
+    pair = KeyPair.generate(services.settings.rsa_bits)
+    return services.storage.write(
+        lambda session: rotate.announce(
+            session, pair, product_id=product_id, keystore=services.keystore, now=services.clock()
+        )
+    )
+
+
+def _change(services: Services, work: Callable[[Session], SigningKey], *, as_json: bool) -> None:
+    _print(services.storage.write(work), as_json=as_json)
+
+
+def _print(key: SigningKey, *, as_json: bool) -> None:
+    print_row(_row(key), as_json=as_json)
+
+
+def _product_id(services: Services, product: str | None) -> int | None:
+    if product is None:
+        return None
+    found = services.storage.read(lambda session: products.find(session, reference(product)))
+    if found is None:
+        raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
+    return found.id
+
+
+def _row(key: SigningKey) -> dict[str, object]:
+    return {
+        "kid": key.kid,
+        "owner": "global" if key.product_id is None else key.product_id,
+        "version": key.version,
+        "bits": key.bits,
+        "state": rotate.shown(key.state),
+        "created_at": iso_z(key.created_at),
+        "retired_at": None if key.retired_at is None else iso_z(key.retired_at),
+        "key_encryption_key": key.kek_id,
+    }
