@@ -9,12 +9,13 @@ from hanaper import __version__
 
 COMMANDS = {
     "": "init serve demo bench generate verify public-key check-store doctor backup restore quarantine db product "
-    "generator api-key key block-list",
+    "generator api-key key signing-key block-list",
     "db": "upgrade check",
     "product": "add list set delete",
     "generator": "add preview list set-cap enable disable",
     "api-key": "add import list revoke",
     "key": "list new export show assign suspend reinstate renew revoke delete activations deactivate",
+    "signing-key": "list announce activate rotate retire rewrap new-kek",
     "block-list": "add list remove",
 }
 LEAVES = [

@@ -16,12 +16,18 @@ def public_key(
     product: Annotated[
         str | None, typer.Option(help="Id, UUID or slug of a product.", show_default="the global key")
     ] = None,
+    kid: Annotated[
+        str | None,
+        typer.Option(help="Identifier of a key, see `hanaper signing-key list`.", show_default="the one that signs"),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file.", show_default="print")
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Print the public key of a product, or the global one, as PEM."""
+    if kid is not None and product is not None:
+        raise Invalid("--kid names one key: leave --product out")
     with opened(data_dir) as services:
         product_id = None
         if product is not None:
@@ -29,7 +35,11 @@ def public_key(
             if found is None:
                 raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
             product_id = found.id
-        pem = services.storage.read(lambda session: keys.public_pem(session, product_id))
+        pem = services.storage.read(
+            lambda session: keys.public_pem(session, product_id) if kid is None else keys.pem_of(session, kid)
+        )
+    if pem is None and kid is not None:
+        raise Invalid(f"there is no signing key {kid!r}: see `hanaper signing-key list`")
     if pem is None:
         raise Invalid(f"product {product!r} has no key of its own: its answers are signed with the global key")
     if output is None:

@@ -10,6 +10,7 @@ from hanaper.cli.confirm import Yes, confirm
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import note, print_row, print_rows
 from hanaper.clock import iso_z
+from hanaper.idempotency import store as idempotency
 from hanaper.keystore import kek_file, rotate, store
 from hanaper.keystore.models import SigningKey
 from hanaper.products import store as products
@@ -43,8 +44,18 @@ def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 def announce(product: Owner = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Make the next key and publish its public half. It signs nothing until it is activated."""
     with opened(data_dir) as services:
-        _print(_announced(services, _product_id(services, product)), as_json=as_json)
-    note("Give the public half to your clients (/.well-known/jwks.json has it), then: hanaper signing-key activate")
+        product_id = _product_id(services, product)
+        pair = KeyPair.generate(services.settings.rsa_bits)
+        keystore, now = services.keystore, services.clock()
+        _change(
+            services,
+            lambda session: rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now),
+            as_json=as_json,
+        )
+    note(
+        f"Give the public half to your clients (`hanaper public-key --kid {pair.kid}`, /.well-known/jwks.json), "
+        f"then: hanaper signing-key activate {pair.kid}"
+    )
 
 
 @app.command("activate")
@@ -66,31 +77,45 @@ def rotate_key(product: Owner = None, data_dir: DataDir = None, as_json: AsJson 
     if not yes:
         confirm("Sign with a new key from now on? Clients that do not fetch the public keys will trust no new answer.")
     with opened(data_dir) as services:
-        kid = _announced(services, _product_id(services, product)).kid
-        _change(
-            services,
-            lambda session: rotate.activate(session, kid, keystore=services.keystore, now=services.clock()),
-            as_json=as_json,
-        )
+        product_id = _product_id(services, product)
+        pair = KeyPair.generate(services.settings.rsa_bits)
+        keystore, now = services.keystore, services.clock()
+
+        def exchange(session: Session) -> SigningKey:
+            rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now)
+            return rotate.activate(session, pair.kid, keystore=keystore, now=now)
+
+        _change(services, exchange, as_json=as_json)
 
 
-@app.command("destroy")
-def destroy(
+@app.command("retire")
+def retire(
     kid: Kid,
-    early: Annotated[bool, typer.Option("--early", help="Also within 30 days after it has signed last.")] = False,
+    early: Annotated[
+        bool, typer.Option("--early", help="Also within 30 days after it has signed last, or while answers are kept.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
     yes: Yes = False,
 ) -> None:
-    """Delete the private half of a key that signs no more, or was never activated. Its public half stays."""
+    """Destroy a key that signs no more, or was never activated: its private half is deleted, and it is not published.
+
+    The public half stays in the database, for `hanaper check-store`.
+    """
     if not yes:
         confirm(f"Delete the private half of {kid}?")
     with opened(data_dir) as services:
-        _change(
-            services,
-            lambda session: rotate.destroy(session, kid, early=early, now=services.clock()),
-            as_json=as_json,
-        )
+
+        def work(session: Session) -> SigningKey:
+            key = rotate.destroy(session, kid, early=early, now=services.clock())
+            if not early and idempotency.is_needed(session, key.id):
+                raise Invalid(
+                    f"answers that signing key {kid} has signed are still kept under idempotency keys, and clients "
+                    "that get one again look for it in /.well-known/jwks.json: wait, or destroy it with --early"
+                )
+            return key
+
+        _change(services, work, as_json=as_json)
 
 
 @app.command("rewrap")
@@ -110,21 +135,8 @@ def new_kek(file: Annotated[Path, typer.Argument(help="The file to be made, mode
     note(f"written to {file}")
 
 
-def _announced(services: Services, product_id: int | None) -> SigningKey:
-    pair = KeyPair.generate(services.settings.rsa_bits)
-    return services.storage.write(
-        lambda session: rotate.announce(
-            session, pair, product_id=product_id, keystore=services.keystore, now=services.clock()
-        )
-    )
-
-
 def _change(services: Services, work: Callable[[Session], SigningKey], *, as_json: bool) -> None:
-    _print(services.storage.write(work), as_json=as_json)
-
-
-def _print(key: SigningKey, *, as_json: bool) -> None:
-    print_row(_row(key), as_json=as_json)
+    print_row(services.storage.write(lambda session: _row(work(session))), as_json=as_json)
 
 
 def _product_id(services: Services, product: str | None) -> int | None:

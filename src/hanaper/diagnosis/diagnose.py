@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hanaper import RELEASED
 from hanaper.diagnosis import clock, disk, exposure, files, postgresql, server, sqlite, store
 from hanaper.diagnosis.finding import Finding, Verdict
+from hanaper.keystore import store as keys
 from hanaper.keystore.keys import Keystore
 from hanaper.refusal import Fault, Misconfigured, Unavailable
 from hanaper.settings import Settings
@@ -24,6 +25,7 @@ CHECKS = (
 )
 """In the order in which they are told."""
 
+LONGEST_PENDING = timedelta(days=90)
 _OF_SQLITE = "stop other programs that hold the file open; where it is damaged, restore it from a backup"
 _OF_POSTGRESQL = "start PostgreSQL, and see whether HANAPER_DATABASE_URL names the right one"
 
@@ -120,7 +122,7 @@ def _installation(settings: Settings, storage: Storage) -> Iterator[Finding]:
     except Misconfigured:
         pass  # Told already, by its own check.
     else:
-        yield from _signing_keys(keystore, storage)
+        yield from _signing_keys(settings, keystore, storage)
     yield from exposure.demo_key(settings, active=storage.read(store.has_demo_key))
     yield from clock.newest_row(_now(), storage.read(store.newest))
 
@@ -140,7 +142,7 @@ def _restored(storage: Storage) -> Iterator[Finding]:
         yield Finding.warning(check, text, "hanaper quarantine off, once the old server is off for good")
 
 
-def _signing_keys(keystore: Keystore, storage: Storage) -> Iterator[Finding]:
+def _signing_keys(settings: Settings, keystore: Keystore, storage: Storage) -> Iterator[Finding]:
     try:
         keystore.keyring(storage)
         storage.read(keystore.pepper)
@@ -150,6 +152,25 @@ def _signing_keys(keystore: Keystore, storage: Storage) -> Iterator[Finding]:
         yield Finding.fault("signing-keys", fault, "hanaper check-store tells more")
     else:
         yield Finding.ok("signing-keys", "the key encryption key opens them all")
+        yield from _exchange(settings, keystore, storage)
+
+
+def _exchange(settings: Settings, keystore: Keystore, storage: Storage) -> Iterator[Finding]:
+    """An exchange of keys that somebody began and did not bring to its end."""
+    check = "signing-keys"
+    for key in storage.read(keys.all_keys):
+        if key.state == keys.PENDING and _now() - key.created_at > LONGEST_PENDING:
+            yield Finding.warning(
+                check,
+                f"signing key {key.kid} has waited since {key.created_at:%Y-%m-%d}",
+                f"hanaper signing-key activate {key.kid}, or withdraw it: hanaper signing-key retire {key.kid}",
+            )
+    if storage.read(keys.kek_ids) != {keystore.kek_id}:
+        text = "some keys are encrypted with the other key encryption key"
+        yield Finding.warning(check, text, "hanaper signing-key rewrap, once every server knows both")
+    elif settings.other_key_encryption_key_file is not None:
+        text = "nothing is encrypted with the other key encryption key"
+        yield Finding.warning(check, text, "unset HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE, once every server has the new one")
 
 
 def _now() -> datetime:

@@ -158,6 +158,12 @@ def record_on_sqlite(cursor: DBAPICursor, keyed: Keyed, code: int, signing_key_i
     return bool(cursor.fetchall())
 
 
+def is_needed(session: Session, signing_key_id: int) -> bool:
+    """Whether an answer that a signing key has signed is kept."""
+    mine = select(IdempotencyRecord.scope).where(IdempotencyRecord.signing_key_id == signing_key_id)
+    return session.scalars(mine.limit(1)).first() is not None
+
+
 def has_expired(session: Session) -> bool:
     """Whether there is a record that has been kept long enough, by the database's clock."""
     return session.scalars(select(IdempotencyRecord.scope).where(_expired(session)).limit(1)).first() is not None

@@ -36,6 +36,11 @@ class Keystore:
         self._kek_shown = kek_shown
         self._keks = {each.kek_id: each for each in (kek, other) if each is not None}
 
+    @property
+    def kek_id(self) -> str:
+        """Which key encryption key it encrypts with."""
+        return self._kek.kek_id
+
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The keystore of the key encryption key that the settings name.
@@ -170,11 +175,10 @@ class Keystore:
             Misconfigured: one of them cannot be opened.
         """
         kek = self._kek
-        keys = [key for key in store.all_keys(session) if key.state != store.DESTROYED and key.kek_id != kek.kek_id]
+        keys, secrets = store.wrapped_otherwise(session, kek.kek_id)
         for key in keys:
             plain = self._unwrapped(key.kek_id, key.private_ciphertext, _binding(key), f"signing key {key.kid}")
             key.private_ciphertext, key.kek_id = kek.wrap(plain, row=_binding(key)), kek.kek_id
-        secrets = [secret for secret in store.secrets(session) if secret.kek_id != kek.kek_id]
         for secret in secrets:
             plain = self._unwrapped(secret.kek_id, secret.ciphertext, secret.name, f"the secret {secret.name}")
             secret.ciphertext, secret.kek_id = kek.wrap(plain, row=secret.name), kek.kek_id

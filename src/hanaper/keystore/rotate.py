@@ -2,7 +2,7 @@
 
     announce    a new key is there and its public half is published; nothing is signed with it yet
     activate    it signs from now on; the one before is kept to verify by
-    destroy     the private half of a key that signs no more is deleted
+    destroy     the private half of a key that signs no more is deleted, and its public half published no more
 
 Each step is one transaction, and draws a new version of the configuration: no answer whose transaction begins after it
 is signed by the old key (decision 0007). A crash between steps leaves a key that signs.
@@ -27,8 +27,11 @@ def announce(
     """Store a key that will sign later.
 
     Args:
+        session: of the transaction.
         pair: generated before the transaction began.
         product_id: whose key; None for the global one.
+        keystore: encrypts the private half.
+        now: the time of day.
 
     Raises:
         Invalid: there is one that waits already, or none to be followed.
@@ -40,7 +43,7 @@ def announce(
         if key.state == store.PENDING:
             raise Invalid(
                 f"signing key {key.kid} of {owner_of(product_id)} waits already: activate it, or withdraw it with "
-                f"`hanaper signing-key destroy {key.kid}`"
+                f"`hanaper signing-key retire {key.kid}`"
             )
     version = max(key.version for key in had) + 1
     return keystore.add(session, pair, product_id=product_id, version=version, state=store.PENDING, now=now)
@@ -54,9 +57,7 @@ def activate(session: Session, kid: str, *, keystore: Keystore, now: datetime) -
         Misconfigured: it cannot be opened; nothing is changed.
     """
     named = _named(session, kid)
-    # In one order by all who do this, and read anew behind the lock.
     keys = store.of_owner(session, named.product_id)
-    session.refresh(named)
     if named.state != store.PENDING:
         raise Invalid(f"signing key {kid} is {shown(named.state)}: only a pending one can be activated")
     keystore.open(named)
@@ -71,17 +72,21 @@ def activate(session: Session, kid: str, *, keystore: Keystore, now: datetime) -
 
 
 def destroy(session: Session, kid: str, *, early: bool, now: datetime) -> SigningKey:
-    """Delete the private half of a key. The public half stays, so that the record of what it signed can be checked.
+    """Delete the private half of a key, and publish its public half no more.
+
+    The public half stays in the database, so that the record of what it signed can be checked.
 
     Args:
+        session: of the transaction.
+        kid: names the key.
         early: also within the thirty days after it has signed last.
+        now: the time of day.
 
     Raises:
         Invalid: there is no such key, it signs, or it is too early.
     """
     key = _named(session, kid)
     store.of_owner(session, key.product_id)
-    session.refresh(key)
     if key.state == store.ACTIVE:
         raise Invalid(f"signing key {kid} signs: activate another one first, see `hanaper signing-key rotate`")
     if key.state == store.DESTROYED:

@@ -46,9 +46,11 @@ def active(session: Session, product_id: int | None) -> SigningKey | None:
 
 
 def of_owner(session: Session, product_id: int | None) -> list[SigningKey]:
-    """All keys a product (None: everything else) has had, in order of version."""
+    """All keys a product (None: everything else) has had, in order of version; nobody else changes them meanwhile."""
     mine = select(SigningKey).where(SigningKey.product_id == product_id).order_by(SigningKey.version)
-    return list(session.scalars(mine.with_for_update()))
+    session.execute(mine.with_for_update())
+    # Read anew behind the lock: the first statement does not see a key that whoever held the lock has added.
+    return list(session.scalars(mine.execution_options(populate_existing=True)))
 
 
 def by_kid(session: Session, kid: str) -> SigningKey | None:
@@ -61,9 +63,17 @@ def all_keys(session: Session) -> list[SigningKey]:
     return list(session.scalars(select(SigningKey).order_by(SigningKey.id)))
 
 
-def secrets(session: Session) -> list[WrappedSecret]:
-    """All secrets of the installation."""
-    return list(session.scalars(select(WrappedSecret).order_by(WrappedSecret.name)))
+def wrapped_otherwise(session: Session, kek_id: str) -> tuple[list[SigningKey], list[WrappedSecret]]:
+    """What another key encryption key than this has encrypted; nobody else changes it meanwhile."""
+    keys = select(SigningKey).where(SigningKey.kek_id != kek_id, SigningKey.state != DESTROYED).order_by(SigningKey.id)
+    secrets = select(WrappedSecret).where(WrappedSecret.kek_id != kek_id).order_by(WrappedSecret.name)
+    return list(session.scalars(keys.with_for_update())), list(session.scalars(secrets.with_for_update()))
+
+
+def kek_ids(session: Session) -> set[str]:
+    """The key encryption keys that something is encrypted with."""
+    of_keys = select(SigningKey.kek_id).where(SigningKey.state != DESTROYED)
+    return {*session.scalars(of_keys.distinct()), *session.scalars(select(WrappedSecret.kek_id).distinct())}
 
 
 def active_id(session: Session, product_id: int | None) -> int | None:
@@ -79,6 +89,11 @@ def active_kid(session: Session, product_id: int | None) -> str | None:
 def public_pem(session: Session, product_id: int | None) -> str | None:
     """The published half of the key that signs for a product (None: the global key)."""
     return session.scalars(select(SigningKey.public_pem).where(*_active(product_id))).one_or_none()
+
+
+def pem_of(session: Session, kid: str) -> str | None:
+    """The public half of a key by its public identifier."""
+    return session.scalars(select(SigningKey.public_pem).where(SigningKey.kid == kid)).one_or_none()
 
 
 def secret(session: Session, name: str) -> WrappedSecret | None:
