@@ -65,9 +65,7 @@ def open_services(
         storage.close()
         raise
     time = time or guard
-    configuration = Configuration(
-        storage, guard, on_change=lambda session: keystore.notice_global(session, keyring)
-    )
+    configuration = Configuration(storage, guard, on_change=lambda session: keystore.notice_global(session, keyring))
     signing = SigningService(keyring, time, meter)
     drain = Drain(settings.drain_delay)
     return Services(settings, time, storage, configuration, keystore, signing, pepper, meter, drain)

@@ -231,9 +231,7 @@ def test_without_the_index_they_can(services: Services, pairs: list[KeyPair]) ->
 
 
 def with_keys(settings: Settings, primary: Path, other: Path | None) -> Settings:
-    return settings.model_copy(
-        update={"key_encryption_key_file": primary, "other_key_encryption_key_file": other}
-    )
+    return settings.model_copy(update={"key_encryption_key_file": primary, "other_key_encryption_key_file": other})
 
 
 @pytest.fixture

@@ -170,7 +170,9 @@ def _exchange(settings: Settings, keystore: Keystore, storage: Storage) -> Itera
         yield Finding.warning(check, text, "hanaper signing-key rewrap, once every server knows both")
     elif settings.other_key_encryption_key_file is not None:
         text = "nothing is encrypted with the other key encryption key"
-        yield Finding.warning(check, text, "unset HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE, once every server has the new one")
+        yield Finding.warning(
+            check, text, "unset HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE, once every server has the new one"
+        )
 
 
 def _now() -> datetime:

@@ -1,0 +1,22 @@
+"""hanaper with a planted fault: it rewraps signing keys and other secrets in two transactions, and dies in between."""
+
+import os
+import signal
+from unittest.mock import patch
+
+from hanaper.keystore import store
+from hanaper.keystore.keys import Keystore
+from hanaper.storage.session import Session
+
+_rewrap, _found = Keystore.rewrap, store.wrapped_otherwise
+
+
+def _keys_first(self: Keystore, session: Session) -> int:
+    with patch.object(store, "wrapped_otherwise", lambda *arguments: (_found(*arguments)[0], [])):
+        _rewrap(self, session)
+    session.connection().connection.commit()  # past the session, which is in a transaction of its owner
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+patch.object(Keystore, "rewrap", _keys_first).start()

@@ -1,0 +1,22 @@
+"""hanaper with a planted fault: what a process remembers decides; no transaction looks whether it still holds."""
+
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from hanaper.issuing import batch_store
+
+_LOOK = "WHERE version = (SELECT version FROM configuration_version)"
+_record = batch_store._record_on_sqlite  # noqa: SLF001 -- this is where the fault goes
+
+
+def _believing(cursor: DBAPICursor, batch: batch_store.NewBatch, _: int) -> Any:
+    return _record(cursor, batch, batch.version)
+
+
+for _name in ("_POSTGRESQL_PLAIN", "_POSTGRESQL_UNDER_KEYS"):
+    _statement = getattr(batch_store, _name)
+    assert _LOOK in _statement
+    patch.object(batch_store, _name, _statement.replace(_LOOK, "")).start()
+patch.object(batch_store, "_record_on_sqlite", _believing).start()
