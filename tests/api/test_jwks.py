@@ -66,7 +66,8 @@ def openssl_accepts(answer: httpx.Response, pem: bytes, folder: Path) -> bool:
     outer = answer.json()
     (folder / "pem").write_bytes(pem)
     (folder / "signature").write_bytes(base64.b64decode(outer["signature"]))
-    command = ["openssl", "dgst", "-sha256", "-verify", folder / "pem", "-signature", folder / "signature"]
+    files = [str(folder / name) for name in ("pem", "signature")]
+    command = ["openssl", "dgst", "-sha256", "-verify", files[0], "-signature", files[1]]
     ended = subprocess.run(command, input=outer["response_base64"].encode(), capture_output=True, check=False)
     return ended.returncode == 0
 

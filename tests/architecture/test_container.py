@@ -355,7 +355,9 @@ def test_the_proxy_reaches_the_api_and_nothing_else() -> None:
         assert re.search(pattern, f"{base_path}/generate")
     for path in ("/healthz", "/readyz", "/openapi.json", "/", "/v1", "/x/v1/", "/v10/"):
         assert not re.search(pattern, path)
-    assert _values("proxy_pass") == ["http://hanaper"]
+    # The API, and the public keys.
+    assert "= /.well-known/jwks.json" in _values("location")
+    assert _values("proxy_pass") == ["http://hanaper"] * 2
 
 
 def test_the_proxy_logs_no_query_string_and_hides_its_version() -> None:

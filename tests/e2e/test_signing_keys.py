@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -39,8 +39,12 @@ _logger = logging.getLogger(__name__)
 # --- the command ---
 
 
-def listed(hanaper: Hanaper, **environment: str) -> dict[str, dict[str, Any]]:
-    return {row["kid"]: row for row in hanaper("signing-key", "list", "--json", **environment).json}
+def within(hanaper: Hanaper, environment: dict[str, str]) -> Hanaper:
+    return replace(hanaper, environment={**hanaper.environment, **environment})
+
+
+def listed(hanaper: Hanaper) -> dict[str, dict[str, Any]]:
+    return {row["kid"]: row for row in hanaper("signing-key", "list", "--json").json}
 
 
 def active(hanaper: Hanaper, owner: str | int) -> str:
@@ -95,8 +99,8 @@ def test_what_is_refused_ends_with_one_line(demo: Hanaper) -> None:
 
 def test_a_key_is_not_retired_while_answers_of_it_are_kept(demo: Hanaper) -> None:
     kid = active(demo, 1)
-    with demo.serving() as server, closing(connected(server.url)) as connection:
-        status, _, kept = ask(connection, "order-1")
+    with demo.serving() as server:
+        status, _, kept = ask_once(server.url, "order-1")
         assert status == 200
         demo("signing-key", "rotate", "--product", "demo", "--yes")
         refused = demo("signing-key", "retire", kid, "--yes", status=Invalid.exit_status)
@@ -108,7 +112,7 @@ def test_a_key_is_not_retired_while_answers_of_it_are_kept(demo: Hanaper) -> Non
         demo("signing-key", "retire", kid, "--yes", "--early")
         assert kid not in published(server.url)
         # The same bytes all the same; and what was signed is checked by the public half.
-        assert ask(connection, "order-1")[2] == kept
+        assert ask_once(server.url, "order-1") == (200, kid, kept)
         demo("check-store")
 
 
@@ -116,7 +120,8 @@ def test_the_doctor_tells_of_an_exchange_that_was_not_finished(demo: Hanaper, tm
     kid = demo("signing-key", "announce", "--json").json["kid"]
 
     def warnings(**environment: str) -> list[str]:
-        found = demo("doctor", "--strict", "--json", status=EXIT_WARNINGS, **environment).json["findings"]
+        told = within(demo, environment)("doctor", "--strict", "--json", status=EXIT_WARNINGS)
+        found = told.json["findings"]
         return [each["text"] for each in found if each["check"] == "signing-keys" and each["verdict"] == "warning"]
 
     assert warnings() == []
@@ -130,7 +135,7 @@ def test_the_doctor_tells_of_an_exchange_that_was_not_finished(demo: Hanaper, tm
     old = demo.data_dir / "key-encryption-key"
     exchange = keks(new, old)
     assert warnings(**exchange) == ["some keys are encrypted with the other key encryption key"]
-    assert demo("signing-key", "rewrap", **exchange).stdout.startswith("3 secrets")
+    assert within(demo, exchange)("signing-key", "rewrap").stdout.startswith("3 secrets")
     assert warnings(**exchange) == ["nothing is encrypted with the other key encryption key"]
     assert warnings(HANAPER_KEY_ENCRYPTION_KEY_FILE=str(new)) == []
     assert "is not the one" in demo("signing-key", "list", status=78).stderr
@@ -148,6 +153,11 @@ def ask(
     connection.request("POST", "/api/v1/generate", form, headers)
     response = connection.getresponse()
     return response.status, response.headers["X-Signing-Key-Id"], response.read()
+
+
+def ask_once(url: str, idempotency_key: str) -> tuple[int, str, bytes]:
+    with closing(connected(url)) as connection:
+        return ask(connection, idempotency_key)
 
 
 def published(url: str) -> dict[str, Verifier]:
@@ -268,8 +278,8 @@ def is_in_order(hanaper: Hanaper, clients: Clients, rotations: list[Rotated]) ->
     # Old answers stay what they were, wherever they are asked for again.
     issued = [each for each in clients.seen if each.status == 200]
     for each in issued[:: max(1, len(issued) // 50)]:
-        with closing(connected(random.choice(clients.urls))) as connection:  # noqa: S311 -- any
-            assert ask(connection, each.idempotency_key) == (200, each.kid, each.body)
+        url = random.choice(clients.urls)  # noqa: S311 -- any
+        assert ask_once(url, each.idempotency_key) == (200, each.kid, each.body)
     hanaper("check-store")
     _logger.info(
         "%d rotations, %d answers (%d of license keys), late 0, unverified 0, 5xx 0",
@@ -331,10 +341,10 @@ def test_who_is_killed_while_rewrapping_has_rewrapped_all_or_nothing(
         for number in (1, 2, 3):
             clients.wait_for_more()
             dies = {**mutant("dies_in_rewrap"), "DIE_AT_SECRET": str(number)}
-            hanaper.anew("signing-key", "rewrap", status=-signal.SIGKILL, **killed, **dies)
+            within(hanaper, {**killed, **dies}).anew("signing-key", "rewrap", status=-signal.SIGKILL)
             assert wrapped_with(hanaper) == before
         dies = {**mutant("dies_in_rewrap"), "DIE_AT_SECRET": "0"}
-        hanaper.anew("signing-key", "rewrap", status=-signal.SIGKILL, **killed, **dies)
+        within(hanaper, {**killed, **dies}).anew("signing-key", "rewrap", status=-signal.SIGKILL)
         after = wrapped_with(hanaper)
         assert len(after) == 1
         assert after.isdisjoint(before)
@@ -358,5 +368,5 @@ def test_in_two_transactions_half_of_it_is_done(demo_on_either: Hanaper, tmp_pat
     old, new = demo_on_either.data_dir / "key-encryption-key", tmp_path / "new"
     demo_on_either("signing-key", "new-kek", str(new))
     fault = {"COVERAGE_PROCESS_CONFIG": "", **mutant("rewrap_in_two"), **keks(new, old)}
-    demo_on_either.anew("signing-key", "rewrap", status=-signal.SIGKILL, **fault)
+    within(demo_on_either, fault).anew("signing-key", "rewrap", status=-signal.SIGKILL)
     assert len(wrapped_with(demo_on_either)) == 2

@@ -211,7 +211,8 @@ def two_past_the_lock(services: Services, pairs: list[KeyPair]) -> list[BaseExce
 
 def active(storage: Storage) -> int:
     counted = text("SELECT count(*) FROM signing_keys WHERE state = 'active' AND product_id IS NULL")
-    return storage.read(lambda session: session.scalars(counted).one())
+    number: int = storage.read(lambda session: session.scalars(counted).one())
+    return number
 
 
 def test_two_active_keys_of_an_owner_cannot_be(services: Services, pairs: list[KeyPair]) -> None:

@@ -1,4 +1,4 @@
-"""hanaper that is killed while it rewraps, before the secret whose number DIE_AT_SECRET tells; 0: at the commit's end."""
+"""hanaper that is killed while it rewraps, before the secret whose number DIE_AT_SECRET tells; 0: after the commit."""
 
 import os
 import signal
