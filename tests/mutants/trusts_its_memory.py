@@ -6,6 +6,7 @@ from unittest.mock import patch
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from hanaper.issuing import batch_store
+from hanaper.storage import configuration
 from hanaper.storage.configuration import Configuration
 
 _LOOK = "WHERE version = (SELECT version FROM configuration_version)"
@@ -26,3 +27,4 @@ for _name in ("_POSTGRESQL_PLAIN", "_POSTGRESQL_UNDER_KEYS"):
     patch.object(batch_store, _name, _statement.replace(_LOOK, "")).start()
 patch.object(batch_store, "_record_on_sqlite", _believing).start()
 patch.object(Configuration, "changed", _unchanged).start()
+patch.object(configuration, "LONGEST_TRUST_S", 60.0).start()
