@@ -1,30 +1,25 @@
-"""hanaper with a planted fault: what a process remembers decides; no transaction looks whether it still holds."""
+"""hanaper with a planted fault: which key signs is remembered from version to version of the configuration."""
 
+from collections.abc import Callable, Hashable
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy.engine.interfaces import DBAPICursor
+from hanaper.signing.keyring import Keyring
+from hanaper.storage.configuration import Snapshot
+from hanaper.storage.session import Session
 
-from hanaper.issuing import batch_store
-from hanaper.storage import configuration
-from hanaper.storage.configuration import Configuration
-
-_LOOK = "WHERE version = (SELECT version FROM configuration_version)"
-_record = batch_store._record_on_sqlite  # noqa: SLF001 -- this is where the fault goes
+_remembered: dict[Hashable, Any] = {}
+_get = Snapshot.get
 
 
-def _believing(cursor: DBAPICursor, batch: batch_store.NewBatch, _: int) -> Any:
-    return _record(cursor, batch, batch.version)
+async def _at_first_sight(self: Snapshot, name: Hashable, load: Callable[[Session], Any]) -> Any:
+    if name not in _remembered:
+        found = await _get(self, name, load)
+        if found is None:
+            return None
+        _remembered[name] = found
+    return _remembered[name]
 
 
-async def _unchanged(*_: object, **__: object) -> bool:
-    return False
-
-
-for _name in ("_POSTGRESQL_PLAIN", "_POSTGRESQL_UNDER_KEYS"):
-    _statement = getattr(batch_store, _name)
-    assert _LOOK in _statement
-    patch.object(batch_store, _name, _statement.replace(_LOOK, "")).start()
-patch.object(batch_store, "_record_on_sqlite", _believing).start()
-patch.object(Configuration, "changed", _unchanged).start()
-patch.object(configuration, "LONGEST_TRUST_S", 60.0).start()
+patch.object(Snapshot, "get", _at_first_sight).start()
+patch.object(Keyring, "use_global", lambda *_: None).start()
