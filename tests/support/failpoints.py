@@ -4,6 +4,7 @@ import http.client
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ Action = Literal["kill", "raise", "sleep", "spoil"]
 """SIGKILL of the process; an error nobody foresaw; a pause; one bit turned in what is handed on."""
 Told = Literal["license keys", "failed", "not known", "nothing", "nothing true"]
 """815; 1706 with HTTP 500; 1705 with HTTP 503 and Retry-After; a cut connection; an answer that does not verify."""
+Again = Literal["repeated", "anew"]
+"""How who asks again under the same key is answered: with what was stored, or by having it done now."""
 
 LARGE_CAP = 10**6
 _FUNCTION = """
@@ -126,17 +129,26 @@ class Failpoints:
         }
         return Came(told[seen], repeated=repeated, body=body)
 
-    def ask_through(self, point: Point, action: Action) -> tuple[Told, Literal["repeated", "anew"]]:
-        """Send a request that comes to a point, and ask again: what is told, and how the second one is answered."""
-        key = uuid4().hex
-        with self.arm(point, action):
-            came = self.ask(key)
+    def ask_through(self, point: Point, action: Action, beside: int = 0) -> list[tuple[Told, Again]]:
+        """Send requests that come to a point, and ask again: what is told, and how the second ones are answered.
+
+        Args:
+            point: where it happens, to one of them or to the group that it is in.
+            action: what happens.
+            beside: how many ask at the same time as the first.
+        """
+        keys = [uuid4().hex for _ in range(1 + beside)]
+        with ThreadPoolExecutor(len(keys)) as threads, self.arm(point, action):
+            came = list(threads.map(self.ask, keys))
+        return [self._ask_again(key, first) for key, first in zip(keys, came, strict=True)]
+
+    def _ask_again(self, key: str, first: Came) -> tuple[Told, Again]:
         again = self.ask(key)
         assert again.told == "license keys"
-        if came.told == "license keys" and again.repeated:
-            assert came.body == again.body
+        if first.told == "license keys" and again.repeated:
+            assert first.body == again.body
         self.given[key] = again.body
-        return came.told, "repeated" if again.repeated else "anew"
+        return first.told, "repeated" if again.repeated else "anew"
 
     @property
     def acknowledged(self) -> list[Acknowledged]:

@@ -20,8 +20,9 @@ from typing import TypeVar
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from hanaper import log
 from hanaper.metrics.meter import OFF, Meter
-from hanaper.refusal import Unavailable
+from hanaper.refusal import OutcomeUnknown, Unavailable
 from hanaper.storage.bulk import Bulk, run_bulk
 from hanaper.storage.failures import unknown_where_lost
 from hanaper.storage.jobs import BulkJob, SingleJob, finish_bulk, go_together
@@ -37,6 +38,8 @@ LARGEST_GROUP = 2_000
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+_logger = log.get(__name__)
 
 
 class Busy(Unavailable):
@@ -173,8 +176,10 @@ class Writer:
                     group = self._take()
                     self._write_measured(group)
             except BaseException as error:  # noqa: BLE001 -- handed over to the callers, who raise it
+                # What fails in the work itself does not come here: it may be committed by now.
+                told = _unknown(error) if group else error
                 for job in group or self._take():
-                    job.finish(None, error)
+                    job.finish(None, told)
 
     def _turn(self) -> AbstractContextManager[None]:
         return nullcontext() if self._lock_file is None else TurnLock(self._lock_file)
@@ -236,3 +241,10 @@ class Writer:
 
     def _too_late(self) -> Busy:
         return Busy(f"the database was busy with other writers for {self._longest_wait:g} s: try again")
+
+
+def _unknown(error: BaseException) -> OutcomeUnknown:
+    _logger.error("internal error", where=log.where(error))
+    unknown = OutcomeUnknown("an internal error came up where the transaction may have been committed")
+    unknown.__cause__ = error
+    return unknown
