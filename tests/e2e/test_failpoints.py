@@ -111,6 +111,7 @@ def beside(kind: str, point: Point, action: Action) -> set[Expected]:
     return {DONE, *expected(kind, point, action), *(EITHER if action == "kill" else ())}
 
 
+@pytest.mark.slow
 def test_who_asks_beside_it_is_unharmed_or_told_as_clearly(demo_on_either: Hanaper, database_kind: str) -> None:
     differing = []
     with failpoints(demo_on_either, 0.3) as at:
