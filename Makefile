@@ -38,7 +38,7 @@ WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 test: DECIDES := src/hanaper/protocol/*,src/hanaper/signing/*,src/hanaper/*/rules.py
 test: $(VENV)/development.stamp
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --numprocesses $(WORKERS) --cov --cov-report=
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report --include='$(DECIDES)' --fail-under=100
 	$(BIN)/coverage report --omit='src/hanaper/cli/*' --fail-under=90
 

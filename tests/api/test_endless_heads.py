@@ -1,11 +1,14 @@
-"""What stands before and after a body is bounded: it would be kept in memory for as long as somebody sends it."""
+"""What is kept in memory for one connection is bounded, for as long as somebody sends."""
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from tests.support.raw import connected
 from tests.support.world import World, nothing_stored
+
+from hanaper.web.http_protocol import MOST_AHEAD
 
 MEGABYTE = 1_000_000
 START = b"POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\n"
@@ -73,3 +76,26 @@ def test_a_long_head_is_no_endless_one(world: World) -> None:
         "/api/v1/generate", {"api_key": world.keys["good"], "generator_id": 1, "quantity": 1}, headers=headers
     )
     assert answer.code == 815
+
+
+PING = b"GET /unknown HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def answered(connection: socket.socket, requests: int) -> int:
+    """How many requests that are sent at once are answered; the last one ends the connection."""
+    connection.sendall(PING * (requests - 1) + PING.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    received = b""
+    with suppress(ConnectionError):
+        while part := connection.recv(65_536):
+            received += part
+    assert received.count(b"HTTP/1.1 ") == received.count(b"HTTP/1.1 404 ")
+    return received.count(b"HTTP/1.1 404 ")
+
+
+def test_requests_that_wait_for_no_answer_are_bounded(world: World) -> None:
+    with connected(world.api.base_url) as connection:
+        assert answered(connection, 20) == 20
+    with connected(world.api.base_url) as connection:
+        # The end of it may be lost with the connection, which closes upon what has not been read.
+        assert answered(connection, 20_000) <= 1 + MOST_AHEAD
+    assert world.api.http.get("/healthz").status_code == 200
