@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 import pytest
-from tests.conftest import client_of, lasting
+from tests.conftest import Installation, client_of, lasting
 from tests.support.api import serving
 from tests.support.world import World, populate
 
 from hanaper.app import create_app, open_services
 from hanaper.clock import utc_now
 from hanaper.install import install
+from hanaper.storage import configuration
+from hanaper.storage.transactions import Storage
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
@@ -25,3 +27,16 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         world = populate(services, client_of(base_url, installed))
         yield world
         world.close()
+
+
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each request came less than a second after the one before, however slow this machine is."""
+    monkeypatch.setattr(configuration, "LONGEST_TRUST_S", 1e9)
+
+
+@pytest.fixture
+def elsewhere(installation: Installation) -> Iterator[Storage]:
+    """Another process, as far as the database and this one can tell."""
+    with Storage.open(installation.settings) as storage:
+        yield storage

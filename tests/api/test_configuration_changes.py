@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.conftest import SAMPLE_KEY, Installation
+from tests.conftest import SAMPLE_KEY
 from tests.support.api import Answer, Api
 from tests.support.world import add_api_key, add_generator, add_product, add_weak_generator, counts, nothing_stored
 
@@ -31,7 +31,6 @@ from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta
 from hanaper.products.models import Product, ProductMeta
 from hanaper.protocol.codes import Code
 from hanaper.signing.key_pair import KeyPair
-from hanaper.storage import configuration
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web import endpoint
@@ -41,19 +40,7 @@ GENERATE = "/api/v1/generate"
 FIELDS = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 3}
 
 Change = Callable[[Session], None]
-
-
-@pytest.fixture(autouse=True)
-def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if each request came less than a second after the one before, however slow this machine is."""
-    monkeypatch.setattr(configuration, "LONGEST_TRUST_S", 1e9)
-
-
-@pytest.fixture
-def elsewhere(installation: Installation) -> Iterator[Storage]:
-    """Another process, as far as the database and this one can tell."""
-    with Storage.open(installation.settings) as storage:
-        yield storage
+pytestmark = pytest.mark.usefixtures("trusting")
 
 
 # --- changes ---

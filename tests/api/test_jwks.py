@@ -3,7 +3,6 @@
 import base64
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,18 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tests.conftest import SAMPLE_KEY, Installation
+from tests.conftest import SAMPLE_KEY
 from tests.support.api import Api
 
 from hanaper.keystore import rotate
 from hanaper.signing.key_pair import KeyPair
-from hanaper.storage import configuration
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 
 GENERATE = "/api/v1/generate"
 FIELDS = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 2}
-
-
-@pytest.fixture(autouse=True)
-def _trusting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if each request came less than a second after the one before, however slow this machine is."""
-    monkeypatch.setattr(configuration, "LONGEST_TRUST_S", 1e9)
-
-
-@pytest.fixture
-def elsewhere(installation: Installation) -> Iterator[Storage]:
-    """Another process, as far as the database and this one can tell."""
-    with Storage.open(installation.settings) as storage:
-        yield storage
+pytestmark = pytest.mark.usefixtures("trusting")
 
 
 @pytest.fixture(scope="module")
