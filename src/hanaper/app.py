@@ -29,6 +29,7 @@ from hanaper.web import health, jwks
 from hanaper.web.direct import Direct
 from hanaper.web.drain import Drain
 from hanaper.web.failures import failure_response
+from hanaper.web.hosts import AllowedHosts
 from hanaper.web.middleware import Edge
 from hanaper.web.readiness import Readiness
 from hanaper.web.services import Services
@@ -117,7 +118,8 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
     _warn_of_missing_functions(services.storage)
     _warn_of_quarantine(services.storage)
     inner = Direct(app, api.direct_routes())
-    return Edge(inner, services.signing, api.endpoint_names(), services.meter, services.drain)
+    hosts = AllowedHosts(services.settings.allowed_hosts)
+    return Edge(inner, services.signing, api.endpoint_names(), services.meter, services.drain, hosts)
 
 
 def settle() -> None:

@@ -12,6 +12,7 @@ ExpiryRule: TypeAlias = Literal["product", "always", "never"]
 MirrorRule: TypeAlias = Literal["known-clients", "always", "never"]
 
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]/@]+)):(?P<port>[0-9]{1,5})")
+_HOST_NAME = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _LARGEST_PORT = 65_535
 QUANTITY_CEILING = 100_000
 MINIMUM_KEY_BITS = 2048
@@ -66,6 +67,17 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         default=65_536, ge=1024, le=67_108_864, description="Largest request body that is read, in bytes."
     )
+    head_timeout: int = Field(
+        default=10, ge=1, le=600, description="Seconds a client has to send the request line and the header lines."
+    )
+    request_timeout: int = Field(
+        default=15, ge=1, le=3600, description="Seconds a client has to send all of a request, from its first byte."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names under which clients may ask for the API, comma separated, without port; "
+        "`*.example.com` is every name below it. Empty: any.",
+    )
     rsa_bits: Literal[2048, 3072, 4096] = Field(
         default=2048, description="Modulus length of new RSA keys: 2048, 3072 or 4096."
     )
@@ -105,7 +117,7 @@ class Settings(BaseSettings):
         """An environment variable is text, and `Literal` takes no text for a number."""
         return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{4}", value) else value
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -121,6 +133,14 @@ class Settings(BaseSettings):
             if network.prefixlen == 0:
                 raise ValueError(f"{network} trusts every sender; name the addresses of your proxies")
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError("one of them is no host name: write it without scheme, port and path")
+        return tuple(name.lower() for name in value)
 
     @field_validator("metrics_address")
     @classmethod

@@ -29,6 +29,7 @@ from hanaper.refusal import Refusal
 from hanaper.settings import Settings
 from hanaper.web.direct import Direct
 from hanaper.web.failures import failure_response
+from hanaper.web.hosts import AllowedHosts
 from hanaper.web.middleware import Edge
 from hanaper.web.readiness import Readiness
 from hanaper.web.responses import SignedResponse
@@ -189,7 +190,9 @@ def both(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Ite
     assert isinstance(inner, Direct)
     framework = inner._app  # noqa: SLF001 -- as above
     # As it was before there was a short way: inside of the framework's own error middleware.
-    framework.add_middleware(Edge, signing=others.signing, endpoints={}, meter=OFF, drain=others.drain)
+    framework.add_middleware(
+        Edge, signing=others.signing, endpoints={}, meter=OFF, drain=others.drain, hosts=AllowedHosts([])
+    )
     with serving(direct) as one, serving(framework) as other:
         yield Both(one, other, services)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self
 
 import httpx
@@ -16,7 +17,10 @@ from starlette.types import ASGIApp
 
 from hanaper.protocol import envelope
 from hanaper.signing.verifier import Verifier
+from hanaper.web.deadlines import Deadlines
 from hanaper.web.http_protocol import HttpProtocol
+
+PATIENT = Deadlines(head_s=30, request_s=30)
 
 Encoding = Literal["form", "multipart", "json"]
 
@@ -101,7 +105,7 @@ class Api:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
+def serving(app: ASGIApp, deadlines: Deadlines = PATIENT) -> Iterator[str]:
     """Serve an application on a free port, from a thread of this process; yields its base URL."""
     # `hanaper serve` switches uvicorn's own reading of X-Forwarded-For off, too.
     server = uvicorn.Server(
@@ -109,7 +113,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
             app,
             host="127.0.0.1",
             port=0,
-            http=HttpProtocol,
+            http=partial(HttpProtocol, deadlines=deadlines),  # type: ignore[arg-type]  # it is only called
             ws="none",
             log_config=None,
             access_log=False,

@@ -22,6 +22,7 @@ OWN = {
     1704: ("Unsupported content type", SignedBy.GLOBAL, 415),
     1705: ("Service temporarily unavailable", SignedBy.GLOBAL, 503),
     1706: ("Internal error", SignedBy.GLOBAL, 500),
+    1707: ("Unknown host", SignedBy.GLOBAL, 421),
 }
 
 Row = tuple[str, SignedBy, int]

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -20,6 +21,8 @@ from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Misconfigured, Unavailable
 from hanaper.settings import Settings, http_url
 from hanaper.storage.transactions import Storage
+from hanaper.web.deadlines import Deadlines
+from hanaper.web.http_protocol import HttpProtocol
 from hanaper.web.services import Services
 from hanaper.web.supervisor import Supervisor
 
@@ -117,7 +120,7 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         factory=isinstance(app, str),
         workers=settings.workers,
         loop=f"hanaper.web.event_loop:{'LoneEventLoop' if settings.workers == 1 else 'EventLoop'}",
-        http="hanaper.web.http_protocol:HttpProtocol",
+        http=partial(HttpProtocol, deadlines=Deadlines.of(settings)),  # type: ignore[arg-type]  # it is only called
         ws="none",
         log_config=None,
         log_level=settings.log_level,

@@ -155,6 +155,7 @@ UNREADABLE_BODY = Code(1703, "Unreadable request", SignedBy.GLOBAL, 400)
 UNSUPPORTED_CONTENT_TYPE = Code(1704, "Unsupported content type", SignedBy.GLOBAL, 415)
 SERVICE_UNAVAILABLE = Code(1705, "Service temporarily unavailable", SignedBy.GLOBAL, 503)
 INTERNAL_ERROR = Code(1706, "Internal error", SignedBy.GLOBAL, 500)
+UNKNOWN_HOST = Code(1707, "Unknown host", SignedBy.GLOBAL, 421)
 
 FIRST_OWN_NUMBER = 1700
 

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, the access log, and an answer to whatever escapes."""
+"""The outermost layer: request ids, the access log, allowed hosts, and an answer to whatever escapes."""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -8,9 +8,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hanaper import log
 from hanaper.metrics.meter import Meter
+from hanaper.protocol import codes
+from hanaper.refusal import Refusal
 from hanaper.signing.service import SigningService
 from hanaper.web.drain import Drain
 from hanaper.web.failures import failure_response
+from hanaper.web.hosts import AllowedHosts
 
 _QUIET_PATHS = frozenset({"/healthz", "/readyz"})
 _OTHER = "other"
@@ -23,7 +26,13 @@ class Edge:
     """ASGI middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, signing: SigningService, endpoints: Mapping[str, str], meter: Meter, drain: Drain
+        self,
+        app: ASGIApp,
+        signing: SigningService,
+        endpoints: Mapping[str, str],
+        meter: Meter,
+        drain: Drain,
+        hosts: AllowedHosts,
     ) -> None:
         """Wrap an application.
 
@@ -33,12 +42,14 @@ class Edge:
             endpoints: their names by path; what else is asked for counts as one.
             meter: is told of each answer.
             drain: whether this process is about to stop; then no connection is kept.
+            hosts: under which the API may be asked for. Probes of health ask for an address.
         """
         self._app = app
         self._signing = signing
         self._endpoints = endpoints
         self._meter = meter
         self._drain = drain
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; connections of other kinds pass through."""
@@ -68,7 +79,10 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            if self._hosts.allow(scope["headers"]) or scope["path"] in _QUIET_PATHS:
+                await self._app(scope, receive, send_with_headers)
+            else:
+                await failure_response(Refusal(codes.UNKNOWN_HOST), self._signing)(scope, receive, send_with_headers)
         except Exception as error:
             if status and not complete:
                 raise  # The answer has begun; all that is left is to cut the connection.
