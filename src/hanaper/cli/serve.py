@@ -1,11 +1,12 @@
 """`hanaper serve`: the server."""
 
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Annotated
 
@@ -28,6 +29,7 @@ from hanaper.web.supervisor import Supervisor
 
 FINISH_S = 15
 KEEP_ALIVE_S = 5
+MOST_FILES = 65_536
 _logger = log.get(__name__)
 
 
@@ -46,6 +48,7 @@ def serve(
         if value is not None:
             os.environ[f"HANAPER_{name.upper()}"] = str(value)
     settings = load_settings(data_dir, serving=True)
+    _more_connections()
     if migrate_first:
         from hanaper.storage import migrate  # noqa: PLC0415 -- a server that does not migrate does without Alembic
 
@@ -131,6 +134,15 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_S,
     )
+
+
+def _more_connections() -> None:
+    """Let this process, and those it starts, have as many connections as it may; often that is not the default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:
