@@ -1,5 +1,6 @@
 """Who takes too long to send a request, or to take the answer, does not keep his connection (reliability.md T28)."""
 
+import logging
 import re
 import socket
 import threading
@@ -159,11 +160,15 @@ def taken_of(base_url: str, most_in_a_second: int, seconds: float) -> int:
     return len(statuses(taken))
 
 
-def test_who_does_not_take_the_answers_is_cut(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_does_not_take_the_answers_is_cut(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(deadlines, "ANSWER_S", 1.0)
     with served(installation, openapi=True) as base_url:
         assert taken_of(base_url, 0, 4) < ANSWERS
         assert taken_of(base_url, 1000, 5) < ANSWERS
+    # Nobody's mistake: those that still waited for their answers are dropped in silence.
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_who_takes_the_answers_slowly_gets_them(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Requests that servers have read in different ways: where one ends, and how many there are (T29; RFC 9112, 6 and 11)."""
+"""Requests that servers have read in different ways: where one ends, how many there are (T29; RFC 9112, 6 and 11)."""
 
 HIDDEN = b"GET /api/v1/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
 """A request that is one only for who ends the first one too early."""
