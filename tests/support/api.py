@@ -54,6 +54,7 @@ class Api:
         self.base_url = base_url
         self._now = now
         self.global_pem = global_pem
+        self.product_pem = product_pem
         self._verifiers = {
             "global": Verifier.from_pem(global_pem.encode()),
             "product": Verifier.from_pem(product_pem.encode()),
