@@ -88,7 +88,7 @@ def test_both_databases_come_to_the_same_verdict(sides: list[Side], seed: int) -
         assert answers[0].status < 500, asked
         met[answers[0].status, answers[0].code] += 1
     # Not only refused at the door.
-    assert len(met) > 20
+    assert len(met) > 12
     assert met[200, 901] < REQUESTS / 2
 
 
