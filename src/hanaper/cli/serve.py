@@ -48,7 +48,7 @@ def serve(
         if value is not None:
             os.environ[f"HANAPER_{name.upper()}"] = str(value)
     settings = load_settings(data_dir, serving=True)
-    _more_connections()
+    _limit()
     if migrate_first:
         from hanaper.storage import migrate  # noqa: PLC0415 -- a server that does not migrate does without Alembic
 
@@ -136,8 +136,12 @@ def _config(app: object, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _more_connections() -> None:
-    """Let this process, and those it starts, have as many connections as it may; often that is not the default."""
+def _limit() -> None:
+    """Let this process, and those it starts, have as many connections as it may, and never leave its memory in a file.
+
+    The first is often not the default. In memory there are private keys.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
