@@ -1,4 +1,4 @@
-"""nginx in front of servers, with the configuration of docs/deploy."""
+"""nginx and Caddy in front of servers, with the configurations of docs/deploy."""
 
 import shutil
 import socket
@@ -47,14 +47,38 @@ def proxy(ports: Sequence[int], folder: Path) -> Iterator[str]:
             process.terminate()
 
 
+@contextmanager
+def caddy(ports: Sequence[int], folder: Path) -> Iterator[str]:
+    """The same with Caddy. Its log is `caddy.log` in the folder."""
+    program = shutil.which("caddy")
+    if program is None:
+        pytest.skip("Caddy is not installed")
+    front = free_port()
+    text = (ROOT / "docs" / "deploy" / "Caddyfile").read_text(encoding="utf-8")
+    for number, port in enumerate(ports, start=1):
+        text = text.replace(f"hanaper-{number}:8000", f"127.0.0.1:{port}")
+    text = text.replace("\n:8080 {", f"\nhttp://:{front} {{")
+    file = folder / "Caddyfile"
+    file.write_text(text, encoding="utf-8")
+    command = [program, "run", "--config", str(file), "--adapter", "caddyfile"]
+    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with (folder / "caddy.log").open("wb") as log:  # noqa: SIM117 -- the log outlives the process
+        with subprocess.Popen(command, stdout=log, stderr=log, env=environment) as process:
+            try:
+                _wait_for(front, process)
+                yield f"http://127.0.0.1:{front}"
+            finally:
+                process.terminate()
+
+
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + LONGEST_S
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S).close()
         except ConnectionRefusedError:
-            assert process.poll() is None, "nginx has ended at once"
-            assert time.monotonic() < deadline, "nginx does not start"
+            assert process.poll() is None, "the proxy has ended at once"
+            assert time.monotonic() < deadline, "the proxy does not start"
             time.sleep(0.02)
         else:
             return
