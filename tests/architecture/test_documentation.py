@@ -96,3 +96,13 @@ def test_every_document_is_reachable_from_the_readme() -> None:
 def test_decision_records_are_numbered_without_gaps() -> None:
     numbers = sorted(int(path.name[:4]) for path in (DOCS / "decisions").glob("*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_each_row_of_the_threat_model_names_tests_that_there_are() -> None:
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 25
+    for row in rows:
+        tests = re.findall(r"`(tests/[^`]+)`", row.strip("|").split(" | ")[-1])
+        assert tests, row
+        for test in tests:
+            assert "def test_" in (ROOT / test).read_text(), test
