@@ -19,10 +19,10 @@ from tests.support.mutants import mutant
 from tests.support.processes import PROGRAM, Hanaper
 
 from hanaper.storage import migrate
-from hanaper.storage.schema import current, head
+from hanaper.storage.schema import current, head, revisions
 from hanaper.storage.transactions import Storage
 
-FIRST = "0001"
+OLDER = revisions()[:-1]
 KILLS = int(os.environ.get("HANAPER_TEST_UPGRADE_KILLS", "30"))
 A_FEW = 3
 LONGEST_S = 60
@@ -30,14 +30,20 @@ UPGRADE = ("db", "upgrade")
 
 
 @pytest.fixture
-def old(demo_on_either: Hanaper) -> Hanaper:
-    """An installation with license keys, and the schema of the first release."""
+def since() -> str:
+    """The revision of the old schema: that of the first release, where a test does not say."""
+    return OLDER[0]
+
+
+@pytest.fixture
+def old(demo_on_either: Hanaper, since: str) -> Hanaper:
+    """An installation with license keys, and an old schema."""
     with demo_on_either.serving() as server, client(server.url, demo_on_either) as api:
         for quantity in (1, 5, 50):
             fields = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": quantity}
             assert api.post("/api/v1/generate", fields).code == 815
     with Storage.open(demo_on_either.settings) as storage:
-        migrate.downgrade(storage, FIRST)
+        migrate.downgrade(storage, since)
     return demo_on_either
 
 
@@ -117,6 +123,7 @@ def test_an_upgrade_that_is_killed_between_its_statements_has_done_nothing_or_al
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("since", OLDER)
 def test_wherever_that_is(old: Hanaper) -> None:
     upgrade_and_kill(old, list(range(1, statements(old) + 1)))
 
