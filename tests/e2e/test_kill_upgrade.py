@@ -81,9 +81,11 @@ def dying(hanaper: Hanaper, at: int, **more: str) -> dict[str, Any]:
 
 def statements(hanaper: Hanaper) -> int:
     """Of an upgrade; it is made, and taken back."""
-    hanaper.anew(*UPGRADE, **dying(hanaper, 0))
     with Storage.open(hanaper.settings) as storage:
-        migrate.downgrade(storage, FIRST)
+        before = current(storage)
+        assert before is not None
+        hanaper.anew(*UPGRADE, **dying(hanaper, 0))
+        migrate.downgrade(storage, before)
     return int((hanaper.folder / "counted").read_text())
 
 
@@ -112,7 +114,7 @@ def old_or_whole(hanaper: Hanaper, before: dict[str, list[tuple[Any, ...]]]) -> 
     """Nothing has been done, or all of it; then it is taken back."""
     if is_new(hanaper):
         with Storage.open(hanaper.settings) as storage:
-            migrate.downgrade(storage, FIRST)
+            migrate.downgrade(storage, before["alembic_version"][1][0])
     assert rows(hanaper) == before
 
 
