@@ -1,0 +1,128 @@
+"""A budget of so much a minute, for each of many subjects.
+
+Where it is counted is asked seldom: what a process will use within a second, as far as it can tell by the second
+before, it leases at once, a fiftieth of the budget at most. Who is refused is not looked up again until there is
+something.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from time import monotonic
+
+from hanaper.limiting.rules import LEASE_S, Ask
+from hanaper.limiting.store import Back
+from hanaper.limiting.windows import Windows
+from hanaper.metrics.meter import BudgetName, Meter
+from hanaper.refusal import RateLimited
+
+MOST_LEASES = 10_000
+"""Subjects that a process remembers: those that have come last."""
+
+SMALLEST_SHARE = 50
+"""So many leases there are in a budget, at least."""
+
+_MARKS: dict[BudgetName, bytes] = {"requests": b"\1", "keys": b"\2", "failures": b"\3"}
+
+
+@dataclass(slots=True)
+class _Lease:
+    """What this process may use of one subject's budget, and what it has been refused."""
+
+    left: int = 0
+    size: int = 0
+    second: int = 0
+    ends: float = 0.0
+    refused: int = 0
+    refused_until: float = 0.0
+    renewal: asyncio.Future[None] | None = None
+
+
+class Budget:
+    """One budget. For one event loop."""
+
+    def __init__(
+        self, name: BudgetName, most: int, windows: Windows, meter: Meter, now: Callable[[], float] = monotonic
+    ) -> None:
+        """Set it up.
+
+        Args:
+            most: a minute; 0 for any amount.
+            windows: where it is counted.
+            meter: is told of refusals.
+        """
+        self.name = name
+        self._mark = _MARKS[name]
+        self._most = most
+        self._windows = windows
+        self._meter = meter
+        self._now = now
+        self._leases: OrderedDict[bytes, _Lease] = OrderedDict()
+
+    async def take(self, subject: bytes, amount: int = 1) -> Back | None:
+        """Take of the budget.
+
+        Args:
+            subject: whose, 16 bytes.
+
+        Returns:
+            What may be given back; None where there is nothing to be counted.
+
+        Raises:
+            RateLimited: there is not enough left.
+        """
+        if not self._most or not amount:
+            return None
+        lease = self._lease(subject)
+        while True:
+            now = self._now()
+            if amount <= lease.left and now < lease.ends:
+                lease.left -= amount
+                return Back(self._mark + subject, lease.second, amount)
+            if now < lease.refused_until and amount >= lease.refused:
+                raise self._refusal(lease.refused_until - now)
+            if lease.renewal is None:
+                return await self._renew(lease, self._mark + subject, amount, now)
+            # Shielded: who gives up waiting must not end it for the others.
+            await asyncio.shield(lease.renewal)
+
+    async def give_back(self, back: Back) -> None:
+        """Give back what was taken and not used."""
+        await self._windows.give_back(back)
+
+    def _lease(self, subject: bytes) -> _Lease:
+        lease = self._leases.get(subject)
+        if lease is None:
+            lease = self._leases[subject] = _Lease()
+            if len(self._leases) > MOST_LEASES:
+                self._leases.popitem(last=False)
+        else:
+            self._leases.move_to_end(subject)
+        return lease
+
+    async def _renew(self, lease: _Lease, subject: bytes, amount: int, began: float) -> Back:
+        renewal = lease.renewal = asyncio.get_running_loop().create_future()
+        try:
+            # Used up early: more is needed. Else as much as was used.
+            wanted = 2 * lease.size if began < lease.ends else lease.size - lease.left
+            left, lease.left = lease.left, 0
+            if left:
+                await self._windows.give_back(Back(subject, lease.second, left))
+            ask = Ask(subject, amount, max(amount, min(wanted, self._most // SMALLEST_SHARE)), self._most)
+            grant = await self._windows.take(ask)
+            lease.size = grant.amount
+            if not grant.amount:
+                lease.refused, lease.refused_until = amount, self._now() + grant.wait_s
+                raise self._refusal(grant.wait_s)
+            lease.left, lease.second, lease.ends = grant.amount - amount, grant.second, began + LEASE_S
+            lease.refused_until = 0.0
+            return Back(subject, grant.second, amount)
+        finally:
+            lease.renewal = None
+            renewal.set_result(None)
+
+    def _refusal(self, wait_s: float) -> RateLimited:
+        self._meter.limited(self.name)
+        return RateLimited(max(1, ceil(wait_s)))

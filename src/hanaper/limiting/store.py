@@ -1,0 +1,91 @@
+"""Queries about budgets on PostgreSQL: bulk reads, as `storage.bulk` has it, that write to a table nobody syncs.
+
+A transaction that only writes to an unlogged table waits neither for the disk nor for a standby. All times are those of
+the database, so replicas need not agree on theirs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from hanaper.limiting.rules import SECONDS, Ask, Grant, wait_s
+
+# The second is looked up behind the lock of the row: who waited for it must not write into the past.
+_TAKE = f"""
+    WITH asked AS (
+        SELECT * FROM unnest(%s::bytea[], %s::int[], %s::int[], %s::int[]) AS asked (subject, needed, wanted, most)
+        ORDER BY subject
+    )
+    INSERT INTO rate_windows AS kept (subject, second, used, granted)
+    SELECT subject, floor(extract(epoch FROM clock_timestamp()))::bigint,
+        array_fill(0, ARRAY[{SECONDS - 1}]) || first.granted, first.granted
+    FROM asked, LATERAL (SELECT greatest(needed, least(wanted, most))) AS first (granted)
+    ON CONFLICT (subject) DO UPDATE SET (second, used, granted) = (
+        SELECT stood.second, stood.used[: {SECONDS - 1}] || (stood.used[{SECONDS}] + given.granted), given.granted
+        FROM asked,
+            LATERAL (SELECT floor(extract(epoch FROM clock_timestamp()))::bigint) AS clock (second),
+            LATERAL (SELECT clock.second - kept.second) AS since (seconds),
+            LATERAL (
+                SELECT clock.second, array_fill(0, ARRAY[{SECONDS}]) WHERE abs(seconds) >= {SECONDS}
+                UNION ALL
+                SELECT kept.second, kept.used WHERE seconds BETWEEN {1 - SECONDS} AND 0
+                UNION ALL
+                SELECT clock.second, kept.used[1 + seconds :] || array_fill(0, ARRAY[seconds::int])
+                WHERE seconds BETWEEN 1 AND {SECONDS - 1}
+            ) AS stood (second, used),
+            LATERAL (SELECT sum(amount) FROM unnest(stood.used) AS amount) AS so_far (used),
+            LATERAL (
+                SELECT CASE
+                    WHEN so_far.used = 0 THEN greatest(needed, least(wanted, most))
+                    WHEN so_far.used + needed <= most THEN least(wanted, most - so_far.used)
+                    ELSE 0
+                END::int
+            ) AS given (granted)
+        WHERE asked.subject = excluded.subject
+    )
+    RETURNING subject, second, used, granted
+"""  # noqa: S608 -- only numbers of ours are put in
+_GIVE_BACK = f"""
+    UPDATE rate_windows SET used[{SECONDS} - second + %s] = greatest(used[{SECONDS} - second + %s] - %s, 0)
+    WHERE subject = %s AND second - %s BETWEEN 0 AND {SECONDS - 1}
+"""  # noqa: S608 -- as above
+_PURGE = f"DELETE FROM rate_windows WHERE second < extract(epoch FROM clock_timestamp()) - {SECONDS}"  # noqa: S608 -- as above
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """What was taken in a second and has not been used."""
+
+    subject: bytes
+    second: int
+    amount: int
+
+
+def take(cursor: DBAPICursor, dialect: str, asks: Sequence[Ask]) -> Sequence[Grant]:
+    """Take of budgets, no two of the same."""
+    del dialect
+    columns = [[getattr(ask, name) for ask in asks] for name in ("subject", "least", "wanted", "most")]
+    cursor.execute(_TAKE, columns)
+    rows: dict[bytes, Any] = {bytes(subject): rest for subject, *rest in cursor.fetchall()}
+    grants = []
+    for ask in asks:
+        second, used, amount = rows[ask.subject]
+        grants.append(Grant(amount, second, 0 if amount else wait_s(used, ask.least, ask.most)))
+    return grants
+
+
+def give_back(cursor: DBAPICursor, dialect: str, backs: Sequence[Back]) -> Sequence[None]:
+    """Give back what has not been used."""
+    del dialect
+    for back in backs:
+        cursor.execute(_GIVE_BACK, (back.second, back.second, back.amount, back.subject, back.second))
+    return [None] * len(backs)
+
+
+def purge(cursor: DBAPICursor, dialect: str, asked: Sequence[None]) -> Sequence[None]:
+    """Delete what has been left alone for so long that it says nothing."""
+    del dialect
+    cursor.execute(_PURGE)
+    return asked
