@@ -37,6 +37,7 @@ class _Lease:
     ends: float = 0.0
     refused: int = 0
     refused_until: float = 0.0
+    waiting: int = 0
     renewal: asyncio.Future[None] | None = None
 
 
@@ -85,8 +86,12 @@ class Budget:
                 raise self._refusal(lease.refused_until - now)
             if lease.renewal is None:
                 return await self._renew(lease, self._mark + subject, amount, now)
-            # Shielded: who gives up waiting must not end it for the others.
-            await asyncio.shield(lease.renewal)
+            lease.waiting += amount
+            try:
+                # Shielded: who gives up waiting must not end it for the others.
+                await asyncio.shield(lease.renewal)
+            finally:
+                lease.waiting -= amount
 
     async def give_back(self, back: Back) -> None:
         """Give back what was taken and not used."""
@@ -107,6 +112,7 @@ class Budget:
         try:
             # Used up early: more is needed. Else as much as was used.
             wanted = 2 * lease.size if began < lease.ends else lease.size - lease.left
+            wanted = max(wanted, amount + lease.waiting)
             left, lease.left = lease.left, 0
             if left:
                 await self._windows.give_back(Back(subject, lease.second, left))
