@@ -128,6 +128,14 @@ def test_the_statement_does_what_the_rules_say(postgresql: Storage) -> None:
         assert (stored[ask.subject], grant) in [take(before, now + passed, ask) for passed in range(10)], (ask, window)
 
 
+def test_who_asks_twice_in_one_statement_gets_it_twice(postgresql: Storage) -> None:
+    async def work() -> None:
+        grants = await all_at_once(postgresql, [Ask(bytes([1]) * 17, 4, 4, 10)] * 3)
+        assert sorted(grant.amount for grant in grants) == [0, 4, 4]
+
+    asyncio.run(work())
+
+
 async def all_at_once(storage: Storage, asks: list[Ask]) -> list[Grant]:
     return list(await asyncio.gather(*(storage.ask_aside(store.take, ask) for ask in asks)))
 

@@ -6,7 +6,6 @@ the database, so replicas need not agree on theirs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -47,6 +46,7 @@ _TAKE = f"""
     )
     RETURNING subject, second, used, granted
 """  # noqa: S608 -- only numbers of ours are put in
+_COLUMNS = ("subject", "least", "wanted", "most")
 _GIVE_BACK = f"""
     UPDATE rate_windows SET used[{SECONDS} - second + %s] = greatest(used[{SECONDS} - second + %s] - %s, 0)
     WHERE subject = %s AND second - %s BETWEEN 0 AND {SECONDS - 1}
@@ -64,16 +64,19 @@ class Back:
 
 
 def take(cursor: DBAPICursor, dialect: str, asks: Sequence[Ask]) -> Sequence[Grant]:
-    """Take of budgets, no two of the same."""
+    """Take of budgets."""
     del dialect
-    columns = [[getattr(ask, name) for ask in asks] for name in ("subject", "least", "wanted", "most")]
-    cursor.execute(_TAKE, columns)
-    rows: dict[bytes, Any] = {bytes(subject): rest for subject, *rest in cursor.fetchall()}
-    grants = []
-    for ask in asks:
-        second, used, amount = rows[ask.subject]
-        grants.append(Grant(amount, second, 0 if amount else wait_s(used, ask.least, ask.most)))
-    return grants
+    grants: dict[int, Grant] = {}
+    while len(grants) < len(asks):
+        # A statement writes a row once. Who has stopped waiting may have asked for the same before.
+        turn = {ask.subject: number for number, ask in enumerate(asks) if number not in grants}
+        columns = [[getattr(asks[number], name) for number in turn.values()] for name in _COLUMNS]
+        cursor.execute(_TAKE, columns)
+        for subject, second, used, amount in cursor.fetchall():
+            number = turn[bytes(subject)]
+            wait = 0 if amount else wait_s(used, asks[number].least, asks[number].most)
+            grants[number] = Grant(amount, second, wait)
+    return [grants[number] for number in range(len(asks))]
 
 
 def give_back(cursor: DBAPICursor, dialect: str, backs: Sequence[Back]) -> Sequence[None]:
