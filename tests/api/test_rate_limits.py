@@ -153,6 +153,15 @@ def test_license_keys_that_are_not_made_are_not_counted(replica: Start) -> None:
     refused(server.generate())
 
 
+@pytest.mark.usefixtures("trusting")
+def test_the_database_is_asked_nothing_for_an_order_above_the_budget(replica: Start) -> None:
+    server = replica(keys_per_minute=50)
+    assert server.generate(50).code == 815
+    with statements(server.services) as sent:
+        refused(server.generate())
+    assert sent == []
+
+
 def test_a_replay_costs_a_request_and_no_license_keys(replica: Start) -> None:
     server = replica(keys_per_minute=50, requests_per_minute=5)
     key = {"Idempotency-Key": "order-1"}
