@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,11 +97,13 @@ def test_the_statement_does_what_the_rules_say(postgresql: Storage) -> None:
     chance = random.Random(22)  # noqa: S311 -- a test wants to be repeated
     subjects = [bytes([1]) + bytes([number]) * 16 for number in range(150)]
     begun: dict[bytes, Window] = {}
-    asks = []
+    asks, backs = [], []
     for subject in subjects:
         most = chance.randrange(1, 60)
         least = chance.randrange(1, 20)
-        asks.append(Ask(subject, least, least + chance.randrange(20), most))
+        wanted = least + chance.randrange(20)
+        backs.append((chance.randrange(5), chance.randrange(-70, 5)))
+        asks.append(Ask(subject, least, wanted, most))
         if chance.random() < 0.9:
             used = tuple(chance.choice((0, 0, 0, 0, 1, 3)) for _ in range(SECONDS))
             begun[subject] = Window(chance.choice((-100, -62, -61, -40, -2, -1, 0, 0, 1, 30, 61, 62, 90)), used)
@@ -119,6 +122,7 @@ def test_the_statement_does_what_the_rules_say(postgresql: Storage) -> None:
         return {bytes(subject): Window(second, tuple(used)) for subject, second, used in rows}
 
     now = postgresql.write(put)
+    asks = [replace(ask, back=back, back_second=now + ago) for ask, (back, ago) in zip(asks, backs, strict=True)]
     grants = asyncio.run(all_at_once(postgresql, asks))
     stored = postgresql.read(kept)
     for ask, grant in zip(asks, grants, strict=True):

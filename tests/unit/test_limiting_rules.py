@@ -78,7 +78,9 @@ def test_what_is_given_back_is_there_again() -> None:
     assert take(back, 7, ask(4))[1].amount == 4
     assert take(back, 7, ask(5))[1].amount == 0
     assert given_back(window, 4, 4) == window
-    assert given_back(None, 5, 4) is None
+    assert take(window, 7, Ask(SUBJECT, 4, 4, 10, back=4, back_second=5))[1].amount == 4
+    assert take(window, 7, Ask(SUBJECT, 5, 5, 10, back=4, back_second=5))[1].amount == 0
+    assert take(window, 7, Ask(SUBJECT, 4, 4, 10, back=4, back_second=4))[1].amount == 0
     later = moved(window, 5 + SECONDS - 1)
     assert given_back(later, 5, 11) == Window(later.second)
     assert given_back(moved(window, 5 + SECONDS), 5, 3) == Window(5 + SECONDS)

@@ -1,8 +1,7 @@
 """A budget of so much a minute, for each of many subjects.
 
-Where it is counted is asked seldom: what a process will use within a second, as far as it can tell by the second
-before, it leases at once, a fiftieth of the budget at most. Who is refused is not looked up again until there is
-something.
+Where it is counted is asked seldom: what a process will use within two seconds, as far as it can tell by those before,
+it leases at once, a fiftieth of the budget at most. Who is refused is not looked up again until there is something.
 """
 
 import asyncio
@@ -110,13 +109,12 @@ class Budget:
     async def _renew(self, lease: _Lease, subject: bytes, amount: int, began: float) -> Back:
         renewal = lease.renewal = asyncio.get_running_loop().create_future()
         try:
-            # Used up early: more is needed. Else as much as was used.
-            wanted = 2 * lease.size if began < lease.ends else lease.size - lease.left
-            wanted = max(wanted, amount + lease.waiting)
+            used = lease.size - lease.left
+            # Used up early: more is needed. Else what was used, and a little more.
+            wanted = 2 * lease.size if began < lease.ends else used + used // 4
+            wanted = min(max(wanted, amount + lease.waiting), self._most // SMALLEST_SHARE)
             left, lease.left = lease.left, 0
-            if left:
-                await self._windows.give_back(Back(subject, lease.second, left))
-            ask = Ask(subject, amount, max(amount, min(wanted, self._most // SMALLEST_SHARE)), self._most)
+            ask = Ask(subject, amount, max(amount, wanted), self._most, left, lease.second)
             grant = await self._windows.take(ask)
             lease.size = grant.amount
             if not grant.amount:

@@ -57,9 +57,9 @@ class WindowsFile:
             OSError: the file cannot be used.
         """
         with self._row_of(subject) as row:
-            window = given_back(row.get(subject), second, amount)
+            window = row.get(subject)
             if window is not None:
-                row[subject] = window
+                row[subject] = given_back(window, second, amount)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,14 +1,14 @@
 """How much of a budget is left (decision 0022).
 
 What is taken is counted by the second, and a second counts for a little more than a minute: so that no minute sees more
-than the budget, wherever it begins, although what one process has leased may be used up to a second later.
+than the budget, wherever it begins, although what a process has leased may be used up to two seconds later.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 WINDOW_S = 60
-LEASE_S = 1
+LEASE_S = 2
 SECONDS = WINDOW_S + LEASE_S + 1
 """That are counted. The last one is still going on."""
 
@@ -34,12 +34,16 @@ class Ask:
         least: he can do nothing with less.
         wanted: he can use, not less than that.
         most: the whole budget.
+        back: he has not used, of what he got before: that is given back first.
+        back_second: in which that is counted.
     """
 
     subject: bytes
     least: int
     wanted: int
     most: int
+    back: int = 0
+    back_second: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def take(window: Window | None, second: int, ask: Ask) -> tuple[Window, Grant]:
         window: what has been taken; None where nothing is known of.
         second: that is going on.
     """
-    now = moved(window, second)
+    now = given_back(moved(window, second), ask.back_second, ask.back)
     amount = granted(sum(now.used), ask)
     taken = replace(now, used=(*now.used[:-1], now.used[-1] + amount))
     return taken, Grant(amount, now.second, 0 if amount else wait_s(now.used, ask.least, ask.most))
@@ -109,10 +113,10 @@ def wait_s(used: Sequence[int], least: int, most: int) -> int:
     return 1
 
 
-def given_back(window: Window | None, second: int, amount: int) -> Window | None:
+def given_back(window: Window, second: int, amount: int) -> Window:
     """The same window without some that was taken in a second and not used; no longer where that is not counted."""
-    place = -1 if window is None else SECONDS - 1 - (window.second - second)
-    if window is None or not 0 <= place < SECONDS:
+    place = SECONDS - 1 - (window.second - second)
+    if not 0 <= place < SECONDS:
         return window
     used = (*window.used[:place], max(window.used[place] - amount, 0), *window.used[place + 1 :])
     return replace(window, used=used)

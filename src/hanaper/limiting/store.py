@@ -14,7 +14,9 @@ from hanaper.limiting.rules import SECONDS, Ask, Grant, wait_s
 # The second is looked up behind the lock of the row: who waited for it must not write into the past.
 _TAKE = f"""
     WITH asked AS (
-        SELECT * FROM unnest(%s::bytea[], %s::int[], %s::int[], %s::int[]) AS asked (subject, needed, wanted, most)
+        SELECT *
+        FROM unnest(%s::bytea[], %s::int[], %s::int[], %s::int[], %s::int[], %s::bigint[])
+            AS asked (subject, needed, wanted, most, back, back_second)
         ORDER BY subject
     )
     INSERT INTO rate_windows AS kept (subject, second, used, granted)
@@ -22,7 +24,7 @@ _TAKE = f"""
         array_fill(0, ARRAY[{SECONDS - 1}]) || first.granted, first.granted
     FROM asked, LATERAL (SELECT greatest(needed, least(wanted, most))) AS first (granted)
     ON CONFLICT (subject) DO UPDATE SET (second, used, granted) = (
-        SELECT stood.second, stood.used[: {SECONDS - 1}] || (stood.used[{SECONDS}] + given.granted), given.granted
+        SELECT stood.second, still.used[: {SECONDS - 1}] || (still.used[{SECONDS}] + given.granted), given.granted
         FROM asked,
             LATERAL (SELECT floor(extract(epoch FROM clock_timestamp()))::bigint) AS clock (second),
             LATERAL (SELECT clock.second - kept.second) AS since (seconds),
@@ -34,11 +36,20 @@ _TAKE = f"""
                 SELECT clock.second, kept.used[1 + seconds :] || array_fill(0, ARRAY[seconds::int])
                 WHERE seconds BETWEEN 1 AND {SECONDS - 1}
             ) AS stood (second, used),
-            LATERAL (SELECT sum(amount) FROM unnest(stood.used) AS amount) AS so_far (used),
+            LATERAL (
+                SELECT array_agg(left_over.amount ORDER BY place), sum(left_over.amount)
+                FROM unnest(stood.used) WITH ORDINALITY AS taken (amount, place),
+                    LATERAL (
+                        SELECT CASE
+                            WHEN place = {SECONDS} - (stood.second - back_second) THEN greatest(amount - back, 0)
+                            ELSE amount
+                        END
+                    ) AS left_over (amount)
+            ) AS still (used, total),
             LATERAL (
                 SELECT CASE
-                    WHEN so_far.used = 0 THEN greatest(needed, least(wanted, most))
-                    WHEN so_far.used + needed <= most THEN least(wanted, most - so_far.used)
+                    WHEN still.total = 0 THEN greatest(needed, least(wanted, most))
+                    WHEN still.total + needed <= most THEN least(wanted, most - still.total)
                     ELSE 0
                 END::int
             ) AS given (granted)
@@ -46,7 +57,7 @@ _TAKE = f"""
     )
     RETURNING subject, second, used, granted
 """  # noqa: S608 -- only numbers of ours are put in
-_COLUMNS = ("subject", "least", "wanted", "most")
+_COLUMNS = ("subject", "least", "wanted", "most", "back", "back_second")
 _GIVE_BACK = f"""
     UPDATE rate_windows SET used[{SECONDS} - second + %s] = greatest(used[{SECONDS} - second + %s] - %s, 0)
     WHERE subject = %s AND second - %s BETWEEN 0 AND {SECONDS - 1}

@@ -54,9 +54,9 @@ class InMemory:
 
     async def give_back(self, back: Back) -> None:
         """See `Windows`."""
-        window = given_back(self._windows.get(back.subject), back.second, back.amount)
+        window = self._windows.get(back.subject)
         if window is not None:
-            self._windows[back.subject] = window
+            self._windows[back.subject] = given_back(window, back.second, back.amount)
 
     def close(self) -> None:
         """See `Windows`."""
