@@ -67,10 +67,9 @@ def test_what_is_given_back_is_there_for_the_others(installation: Installation) 
     async def work() -> None:
         async with one_more(installation.settings) as one, one_more(installation.settings) as two:
             mine, yours = (Budget("keys", 10, windows, OFF) for windows in (one, two))
-            back = await mine.take(ANN, 10)
+            second = await mine.take(ANN, 10)
             assert await got(yours, 1, 1) == 0
-            assert back is not None
-            await mine.give_back(back)
+            await mine.give_back(ANN, 10, second)
             assert await got(Budget("keys", 10, two, OFF), 1, 10) == 1
 
     asyncio.run(work())

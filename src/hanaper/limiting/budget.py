@@ -61,30 +61,30 @@ class Budget:
         self._now = now
         self._leases: OrderedDict[bytes, _Lease] = OrderedDict()
 
-    async def take(self, subject: bytes, amount: int = 1) -> Back | None:
+    async def take(self, subject: bytes, amount: int = 1) -> int:
         """Take of the budget.
 
         Args:
             subject: whose, 16 bytes.
 
         Returns:
-            What may be given back; None where there is nothing to be counted.
+            The second in which it is counted.
 
         Raises:
             RateLimited: there is not enough left.
         """
         if not self._most or not amount:
-            return None
-        lease = self._lease(subject)
+            return 0
+        lease = self._leases.get(subject) or self._lease(subject)
         while True:
             now = self._now()
             if amount <= lease.left and now < lease.ends:
                 lease.left -= amount
-                return Back(self._mark + subject, lease.second, amount)
+                return lease.second
             if now < lease.refused_until and amount >= lease.refused:
                 raise self._refusal(lease.refused_until - now)
             if lease.renewal is None:
-                return await self._renew(lease, self._mark + subject, amount, now)
+                return await self._renew(lease, subject, amount, now)
             lease.waiting += amount
             try:
                 # Shielded: who gives up waiting must not end it for the others.
@@ -92,21 +92,20 @@ class Budget:
             finally:
                 lease.waiting -= amount
 
-    async def give_back(self, back: Back) -> None:
-        """Give back what was taken and not used."""
-        await self._windows.give_back(back)
+    async def give_back(self, subject: bytes, amount: int, second: int) -> None:
+        """Give back what was taken in a second and not used."""
+        if self._most and amount:
+            await self._windows.give_back(Back(self._mark + subject, second, amount))
 
     def _lease(self, subject: bytes) -> _Lease:
-        lease = self._leases.get(subject)
-        if lease is None:
-            lease = self._leases[subject] = _Lease()
-            if len(self._leases) > MOST_LEASES:
-                self._leases.popitem(last=False)
-        else:
-            self._leases.move_to_end(subject)
+        lease = self._leases[subject] = _Lease()
+        if len(self._leases) > MOST_LEASES:
+            self._leases.popitem(last=False)
         return lease
 
-    async def _renew(self, lease: _Lease, subject: bytes, amount: int, began: float) -> Back:
+    async def _renew(self, lease: _Lease, subject: bytes, amount: int, began: float) -> int:
+        if subject in self._leases:
+            self._leases.move_to_end(subject)
         renewal = lease.renewal = asyncio.get_running_loop().create_future()
         try:
             used = lease.size - lease.left
@@ -114,7 +113,7 @@ class Budget:
             wanted = 2 * lease.size if began < lease.ends else used + used // 4
             wanted = min(max(wanted, amount + lease.waiting), self._most // SMALLEST_SHARE)
             left, lease.left = lease.left, 0
-            ask = Ask(subject, amount, max(amount, wanted), self._most, left, lease.second)
+            ask = Ask(self._mark + subject, amount, max(amount, wanted), self._most, left, lease.second)
             grant = await self._windows.take(ask)
             lease.size = grant.amount
             if not grant.amount:
@@ -122,7 +121,7 @@ class Budget:
                 raise self._refusal(grant.wait_s)
             lease.left, lease.second, lease.ends = grant.amount - amount, grant.second, began + LEASE_S
             lease.refused_until = 0.0
-            return Back(subject, grant.second, amount)
+            return grant.second
         finally:
             lease.renewal = None
             renewal.set_result(None)

@@ -3,10 +3,8 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from hanaper.access.authenticate import Presented, is_known
-from hanaper.access.networks import Address
+from hanaper.access.authenticate import Credentials, Presented, is_known
 from hanaper.limiting.limiter import Limiter
-from hanaper.limiting.store import Back
 from hanaper.signing.service import SignedAnswer
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot
 
@@ -14,20 +12,25 @@ from hanaper.storage.configuration import ConfigurationChanged, Snapshot
 class Admission:
     """One request on its way past the limits. What it takes it takes once, however often it has to begin again."""
 
-    __slots__ = ("_address", "_entered", "_given", "_license_keys", "_limiter")
+    __slots__ = ("_entered", "_limiter", "_spent", "credentials", "given")
 
-    def __init__(self, limiter: Limiter, given: Presented, address: Address | None) -> None:
+    def __init__(self, limiter: Limiter, credentials: Credentials, given: Presented) -> None:
         """Take nothing yet.
 
         Args:
-            given: the API key as it came.
-            address: where the request comes from; None when that cannot be told.
+            credentials: what the request says of its sender.
+            given: the API key of it.
         """
+        self.credentials = credentials
+        self.given = given
         self._limiter = limiter
-        self._given = given
-        self._address = address
         self._entered = False
-        self._license_keys: Back | None = None
+        self._spent: tuple[int, int] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from, as text; empty where that cannot be told."""
+        return "" if self.credentials.address is None else str(self.credentials.address)
 
     async def enter(self, snapshot: Snapshot) -> None:
         """Take a request of the API key's budget; or, where there is no such key, a failure of the address's.
@@ -44,12 +47,12 @@ class Admission:
         """
         if self._entered:
             return
-        known = await is_known(snapshot, self._given)
+        known = await is_known(snapshot, self.given)
         self._entered = True
         if known:
-            await self._limiter.requests.take(self._limiter.of_api_key(self._given.digest))
+            await self._limiter.requests.take(self._limiter.of_api_key(self.given.digest))
         else:
-            await self._limiter.failures.take(self._limiter.of_address(self._address))
+            await self._limiter.failures.take(self._limiter.of_address(self.credentials.address))
 
     async def enter_early(self, trusted: Snapshot | None) -> None:
         """The same, where that can be said without looking anything up.
@@ -68,16 +71,16 @@ class Admission:
         Raises:
             RateLimited: there are not so many left.
         """
-        if self._license_keys is None:
-            self._license_keys = await self._limiter.keys.take(
-                self._limiter.of_api_key(self._given.digest), license_keys
-            )
+        if license_keys and self._spent is None:
+            second = await self._limiter.keys.take(self._limiter.of_api_key(self.given.digest), license_keys)
+            self._spent = license_keys, second
 
     async def save(self) -> None:
         """Give the license keys back: the request does not make any."""
-        saved, self._license_keys = self._license_keys, None
-        if saved is not None:
-            await self._limiter.keys.give_back(saved)
+        if self._spent is not None:
+            license_keys, second = self._spent
+            self._spent = None
+            await self._limiter.keys.give_back(self._limiter.of_api_key(self.given.digest), license_keys, second)
 
 
 def with_retry_after(answer: SignedAnswer, seconds: int) -> SignedAnswer:

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import random
 from time import monotonic, sleep
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from anyio import to_thread
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hanaper.access.authenticate import Caller, Credentials, Presented, authenticate, presented
+from hanaper.access.authenticate import Caller, authenticate, presented
 from hanaper.idempotency.store import Keyed, Repeated, claim, complete
 from hanaper.protocol.codes import Code
 from hanaper.refusal import Quarantined, RateLimited, Refusal, Unavailable
@@ -133,27 +133,6 @@ class Call(Generic[Shape]):
         return answer
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who sends a request, as far as that can be told without asking anybody."""
-
-    credentials: Credentials
-    given: Presented
-    admission: Admission
-
-    @property
-    def address(self) -> str:
-        """As text; empty where it cannot be told."""
-        return "" if self.credentials.address is None else str(self.credentials.address)
-
-    @classmethod
-    def of(cls, request: Request, services: Services, parameters: dict[str, object]) -> Self:
-        """Read it from the request."""
-        sender = credentials(request, parameters, services.settings)
-        given = presented(sender.api_key, services.pepper)
-        return cls(sender, given, Admission(services.limiter, given, sender.address))
-
-
 Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaitable[SignedAnswer]]
 Declared = TypeVar("Declared", bound=Callable[..., Any])
 
@@ -224,13 +203,14 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
             services: Services,
             snapshot: Snapshot,
             parameters: dict[str, object],
-            sender: Sender,
+            admission: Admission,
             *,
             is_new: bool,
         ) -> SignedResponse:
-            admission = sender.admission
             await admission.enter(snapshot)
-            caller = await authenticate(snapshot, sender.credentials, sender.given, endpoint=name, now=services.clock())
+            caller = await authenticate(
+                snapshot, admission.credentials, admission.given, endpoint=name, now=services.clock()
+            )
             asked = keyed(request, parameters, caller, name) if changes else None
             let_in = None if is_new else snapshot
             replay = await replay_of(asked, services.storage, let_in)
@@ -248,7 +228,7 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
                 caller,
                 fields,
                 request.scope["state"]["request_id"],
-                sender.address,
+                admission.address,
                 user_agent(request),
                 asked,
             )
@@ -263,13 +243,14 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
         async def answer(request: Request, services: Services, parameters: dict[str, object]) -> Response:
             began = monotonic()
             anew = not on_loop
-            sender = Sender.of(request, services, parameters)
+            sender = credentials(request, parameters, services.settings)
+            admission = Admission(services.limiter, sender, presented(sender.api_key, services.pepper))
             # Who has nothing left is told so before the database is asked whether that is still so.
-            await sender.admission.enter_early(services.configuration.trusted)
+            await admission.enter_early(services.configuration.trusted)
             for _ in range(MOST_ATTEMPTS):
                 snapshot = await services.configuration.snapshot(anew=anew)
                 try:
-                    return await attempt(request, services, snapshot, parameters, sender, is_new=anew)
+                    return await attempt(request, services, snapshot, parameters, admission, is_new=anew)
                 except (ConfigurationChanged, Repeated):
                     anew = True
                 except (Refusal, Quarantined) as refusal:
