@@ -59,7 +59,7 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
 
 @dataclass(frozen=True)
 class Installation:
-    """An installation with demo data."""
+    """An installation with demo data. Any number of wrong API keys may come from one address, as they do in tests."""
 
     settings: Settings
     installed: Installed
@@ -106,14 +106,14 @@ def installation(database_kind: str, request: pytest.FixtureRequest, tmp_path: P
     folder = tmp_path / "data"
     if database_kind == "sqlite":
         shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
-        settings = Settings(data_dir=folder)
+        settings = Settings(data_dir=folder, failures_per_minute=0)
         yield Installation(settings, install(settings, demo=True, now=utc_now()))
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql_server")
     template, template_folder = request.getfixturevalue("postgresql_template")
     shutil.copytree(template_folder, folder)
     name = server.create_database(template)
-    settings = Settings(data_dir=folder, database_url=server.url(name))
+    settings = Settings(data_dir=folder, database_url=server.url(name), failures_per_minute=0)
     yield Installation(settings, install(settings, demo=True, now=utc_now()))
     server.drop_database(name)
 
@@ -138,11 +138,12 @@ def lasting(request: pytest.FixtureRequest, folder: Path) -> Settings:
     """A copy of the installation with demo data, for a fixture that many tests share; its parameter is the database."""
     if request.param == "sqlite":
         shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
-        return Settings(data_dir=folder)
+        return Settings(data_dir=folder, failures_per_minute=0)
     server: PostgresqlServer = request.getfixturevalue("postgresql_server")
     template, template_folder = request.getfixturevalue("postgresql_template")
     shutil.copytree(template_folder, folder)
-    return Settings(data_dir=folder, database_url=server.url(server.create_database(template)))
+    url = server.url(server.create_database(template))
+    return Settings(data_dir=folder, database_url=url, failures_per_minute=0)
 
 
 def client_of(base_url: str, installed: Installed) -> Api:

@@ -15,6 +15,7 @@ from hanaper.idempotency.purge import Purger
 from hanaper.issuing import custom, rules
 from hanaper.issuing import store as generators
 from hanaper.keystore.keys import Keystore
+from hanaper.limiting.limiter import Limiter
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.outbound.background import Background
 from hanaper.outbound.deliver import Deliverer
@@ -68,8 +69,9 @@ def open_services(
     time = time or guard
     configuration = Configuration(storage, guard, on_change=lambda session: keystore.notice_global(session, keyring))
     signing = SigningService(keyring, time, meter)
+    limiter = Limiter(settings, storage, pepper, meter)
     drain = Drain(settings.drain_delay)
-    return Services(settings, time, storage, configuration, keystore, signing, pepper, meter, drain)
+    return Services(settings, time, storage, configuration, keystore, signing, pepper, limiter, meter, drain)
 
 
 def create_app(services: Services, *, follow_signals: bool = False, listener: socket.socket | None = None) -> ASGIApp:
@@ -94,6 +96,7 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
         yield
         delivery.stop()
         purger.stop()
+        services.limiter.close()
         services.storage.close()
 
     app = FastAPI(

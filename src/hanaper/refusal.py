@@ -1,8 +1,9 @@
 """What can go wrong by name: refusals for callers, faults for operators."""
 
+from dataclasses import replace
 from typing import Literal
 
-from hanaper.protocol.codes import Code
+from hanaper.protocol.codes import ACCESS_DENIED, Code
 from hanaper.protocol.payload import Payload
 
 EXIT_BUG = 70
@@ -32,6 +33,21 @@ class Refusal(Exception):
         self.payload = payload or {}
         self.product_key_id = product_key_id
         self.headers = headers or {}
+
+
+class RateLimited(Refusal):
+    """A request above a budget. It has been counted, and that is all.
+
+    Attributes:
+        retry_after_s: whole seconds after which there is something left.
+    """
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(_TOO_MANY, headers={"Retry-After": str(retry_after_s)})
+        self.retry_after_s = retry_after_s
+
+
+_TOO_MANY = replace(ACCESS_DENIED, http_status=429)
 
 
 class Fault(Exception):

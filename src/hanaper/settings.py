@@ -15,6 +15,7 @@ _HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:\[\]/
 _HOST_NAME = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _LARGEST_PORT = 65_535
 QUANTITY_CEILING = 100_000
+LARGEST_BUDGET = 1_000_000_000
 MINIMUM_KEY_BITS = 2048
 
 
@@ -77,6 +78,25 @@ class Settings(BaseSettings):
         default=(),
         description="Names under which clients may ask for the API, comma separated, without port; "
         "`*.example.com` is every name below it. Empty: any.",
+    )
+    requests_per_minute: int = Field(
+        default=60_000,
+        ge=0,
+        le=LARGEST_BUDGET,
+        description="Requests that may be made with one API key in a minute. 0: any number.",
+    )
+    keys_per_minute: int = Field(
+        default=600_000,
+        ge=0,
+        le=LARGEST_BUDGET,
+        description="License keys that may be asked for with one API key in a minute. 0: any number.",
+    )
+    failures_per_minute: int = Field(
+        default=10,
+        ge=0,
+        le=LARGEST_BUDGET,
+        description="Wrong API keys that are looked at from one address in a minute; of IPv6, from one /64. "
+        "0: any number.",
     )
     rsa_bits: Literal[2048, 3072, 4096] = Field(
         default=2048, description="Modulus length of new RSA keys: 2048, 3072 or 4096."

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from hanaper.access import key_format, manage, store
-from hanaper.access.authenticate import Caller, Credentials, authenticate
+from hanaper.access.authenticate import Caller, Credentials, authenticate, presented
 from hanaper.clock import utc_now
 from hanaper.refusal import Invalid, Refusal
 from hanaper.storage.configuration import Found, Snapshot
@@ -31,7 +31,8 @@ class Reading(Snapshot):
 
 
 def let_in(session: Session, sender: Credentials, endpoint: str = "generate") -> Caller:
-    return asyncio.run(authenticate(Reading(session), sender, endpoint=endpoint, pepper=PEPPER, now=NOW))
+    given = presented(sender.api_key, PEPPER)
+    return asyncio.run(authenticate(Reading(session), sender, given, endpoint=endpoint, now=NOW))
 
 
 def create(session: Session, terms: manage.Terms | None = None) -> str:

@@ -93,7 +93,12 @@ class Api:
         assert re.fullmatch(r"[0-9a-f]{32}", response.headers["x-request-id"])
         assert re.fullmatch(r"[0-9a-f]{16}", response.headers["x-signing-key-id"])
         outer = response.json()
-        assert list(outer) == ["response", "response_base64", "private_key_used", "signature"]
+        fields = ["response", "response_base64", "private_key_used", "signature"]
+        if response.status_code == 429:
+            fields.append("retry_after")
+            assert type(outer["retry_after"]) is int
+            assert response.headers["retry-after"] == str(outer["retry_after"])
+        assert list(outer) == fields
         received = envelope.decode(response.content)
         assert self._verifiers[outer["private_key_used"]].accepts_envelope(received), "the signature does not verify"
         payload = json.loads(base64.b64decode(outer["response_base64"]))

@@ -64,7 +64,7 @@ ENDPOINTS_MISSING = {
 """What the reference has besides, and a remark."""
 
 CODE_REMARKS = {
-    codes.ACCESS_DENIED: "differs: only for the block list: the rate of calls is not limited",
+    codes.ACCESS_DENIED: "works; HTTP 403 for the block list, 429 for [rate limits](rate-limits.md)",
     codes.PRODUCT_INACTIVE: "differs: only for a product that is not active: license keys of a deleted one are 210",
     codes.LICENSE_EXPIRED: "works; for whom it counts, `HANAPER_EXPIRY` says",
     codes.LICENSE_ALREADY_INACTIVE: "works; also where the identifier was never activated",

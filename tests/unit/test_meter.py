@@ -30,6 +30,7 @@ TOLD: list[tuple[str, tuple[object, ...], dict[tuple[str, ...], float]]] = [
             ("request_seconds_sum", "endpoint=other"): 0.5,
         },
     ),
+    ("limited", ("failures",), {("rate_limited_total", "budget=failures"): 1}),
     (
         "batch",
         (25,),

@@ -52,6 +52,25 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Presented:
+    """An API key as it came.
+
+    Attributes:
+        key: in its normal form; None where there is none, or it cannot be one.
+        digest: of it.
+    """
+
+    key: str | None
+    digest: bytes
+
+
+def presented(api_key: str | None, pepper: bytes) -> Presented:
+    """Digest what came as an API key."""
+    key = key_format.normal(api_key) if api_key else None
+    return Presented(key, _NOBODY if key is None else key_format.digest(pepper, key))
+
+
+@dataclass(frozen=True, slots=True)
 class _ApiKey:
     """An API key, as requests need it."""
 
@@ -65,9 +84,10 @@ class _ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
-class _BlockList:
-    """The block list, as requests need it: each entry with its end, None for never."""
+class _Everybody:
+    """Whom there is: the digests of all API keys, and the block list, each entry with its end, None for never."""
 
+    digests: frozenset[bytes]
     networks: tuple[tuple[Network, datetime | None], ...]
     identifiers: Mapping[str, datetime | None]
 
@@ -83,8 +103,18 @@ class _BlockList:
         return until is None or until > now
 
 
+async def is_known(snapshot: Snapshot, given: Presented) -> bool:
+    """Whether there is an API key with this digest, whatever it may do. No look-up for a wrong one (decision 0022).
+
+    Raises:
+        ConfigurationChanged: begin again with a newer snapshot.
+        Unavailable: the database does not answer.
+    """
+    return given.key is not None and given.digest in (await snapshot.get("everybody", _load_everybody)).digests
+
+
 async def authenticate(
-    snapshot: Snapshot, credentials: Credentials, *, endpoint: str, pepper: bytes, now: datetime
+    snapshot: Snapshot, credentials: Credentials, given: Presented, *, endpoint: str, now: datetime
 ) -> Caller:
     """Find the caller, and check that this endpoint is open to him.
 
@@ -95,12 +125,12 @@ async def authenticate(
         ConfigurationChanged: begin again with a newer snapshot.
         Unavailable: the database does not answer.
     """
-    blocked = await snapshot.get("block list", _load_block_list)
-    if blocked.blocks_address(credentials.address, now):
+    everybody = await snapshot.get("everybody", _load_everybody)
+    if everybody.blocks_address(credentials.address, now):
         raise Refusal(codes.ACCESS_DENIED)
-    key = key_format.normal(credentials.api_key) if credentials.api_key else None
-    digest = key_format.digest(pepper, key) if key is not None else _NOBODY
-    found = None if key is None else await snapshot.get(("API key", digest), lambda session: _load(session, digest))
+    key, digest = given.key, given.digest
+    known = key is not None and digest in everybody.digests
+    found = await snapshot.get(("API key", digest), lambda session: _load(session, digest)) if known else None
     matches = hmac.compare_digest(found.digest if found is not None else _NOBODY, digest)
     if found is None or not matches or (key == key_format.PUBLISHED_SAMPLE and found.kind != "demo"):
         raise Refusal(codes.INVALID_API_KEY)
@@ -110,7 +140,7 @@ async def authenticate(
         raise Refusal(codes.IP_NOT_ALLOWED)
     if not abilities.allows(found.abilities, endpoint):
         raise Refusal(codes.INSUFFICIENT_PERMISSIONS)
-    if credentials.identifier and blocked.blocks_identifier(credentials.identifier, now):
+    if credentials.identifier and everybody.blocks_identifier(credentials.identifier, now):
         raise Refusal(codes.ACCESS_DENIED)
     return found.caller
 
@@ -130,9 +160,10 @@ def _load(session: Session, digest: bytes) -> _ApiKey | None:
     )
 
 
-def _load_block_list(session: Session) -> _BlockList:
+def _load_everybody(session: Session) -> _Everybody:
     rows = store.block_list(session)
-    return _BlockList(
+    return _Everybody(
+        digests=frozenset(store.digests(session)),
         networks=tuple((networks.read_network(row.value), row.expires_at) for row in rows if row.kind == "address"),
         identifiers={row.value: row.expires_at for row in rows if row.kind == "identifier"},
     )

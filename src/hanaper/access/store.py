@@ -1,5 +1,7 @@
 """Queries about callers."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -14,6 +16,11 @@ class AlreadyThere(Exception):
 def find_api_key(session: Session, digest: bytes) -> ApiKey | None:
     """The API key of a digest."""
     return session.scalars(select(ApiKey).where(ApiKey.digest == digest)).one_or_none()
+
+
+def digests(session: Session) -> Iterable[bytes]:
+    """The digests of all API keys, also of those that are not active."""
+    return session.scalars(select(ApiKey.digest))
 
 
 def api_key(session: Session, api_key_id: int) -> ApiKey | None:

@@ -70,6 +70,7 @@ def assign_and_activate_license_key(call: Call[AssignAndActivateRequest]) -> Sig
     "random-assign-license-keys",
     shape=RandomAssignRequest,
     bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE,
+    license_keys=lambda fields: fields.quantity,
 )
 def random_assign_license_keys(call: Call[RandomAssignRequest]) -> SignedAnswer:
     """Assign license keys out of those available: 803 with `license_keys`; 802, 805, 806, 901, 902."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hanaper.refusal import Fault
-from hanaper.settings import Settings
+from hanaper.settings import LARGEST_BUDGET, Settings
 
 HANAPER = (sys.executable, "-m", "hanaper")
 
@@ -72,6 +72,9 @@ def install(data_dir: Path, *, database_url: str = "", password_file: Path | Non
         "HANAPER_DATABASE_URL": database_url,
         "HANAPER_DATABASE_PASSWORD_FILE": "" if password_file is None else str(password_file.absolute()),
         "HANAPER_RSA_BITS": str(bits),
+        # There are limits, so that what they cost is measured; but nobody comes near them.
+        "HANAPER_REQUESTS_PER_MINUTE": str(LARGEST_BUDGET),
+        "HANAPER_KEYS_PER_MINUTE": str(LARGEST_BUDGET),
     }
     command = [*HANAPER, "init", "--demo", "--json"]
     ran = subprocess.run(  # noqa: S603 -- our own program

@@ -90,7 +90,7 @@ def missing_database(file: Path) -> Iterator[Finding]:
 def database_file(file: Path) -> Iterator[Finding]:
     """The SQLite file, and what lies beside it."""
     check = "database-file"
-    beside = [file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm", "-journal", ".lock")]
+    beside = [file.with_name(file.name + suffix) for suffix in ("", "-wal", "-shm", "-journal", ".lock", ".limits")]
     well = True
     for path in beside:
         try:

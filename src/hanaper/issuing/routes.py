@@ -18,7 +18,14 @@ from hanaper.web.endpoint import Call, endpoint
 router = APIRouter(tags=["generators"])
 
 
-@endpoint(router, "POST", "generate", shape=GenerateRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE)
+@endpoint(
+    router,
+    "POST",
+    "generate",
+    shape=GenerateRequest,
+    bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE,
+    license_keys=lambda fields: fields.quantity,
+)
 async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     """Generate license keys: 815 with `licenseKeys`; 805, 806, 901, 902."""
     fields = call.fields

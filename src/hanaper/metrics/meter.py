@@ -6,6 +6,9 @@ Way: TypeAlias = Literal["write", "read"]
 CallOutcome: TypeAlias = Literal["done", "again", "failed"]
 """Of an outgoing call: made with success, failed and to be made again, given up."""
 
+BudgetName: TypeAlias = Literal["requests", "keys", "failures"]
+"""Per API key the first two, per address the last."""
+
 Shortage: TypeAlias = Literal["pool", "queue", "database"]
 """Why the database was not to be had: no connection became free, too many writers waited, or it did not answer."""
 
@@ -28,6 +31,9 @@ class Meter:
             status: of HTTP; 0 where no answer has begun.
             seconds: from its head to the end of its answer.
         """
+
+    def limited(self, budget: BudgetName) -> None:
+        """A request has been refused since a budget was used up."""
 
     def batch(self, license_keys: int) -> None:
         """A batch of license keys has been generated and committed."""

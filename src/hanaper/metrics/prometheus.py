@@ -8,7 +8,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from hanaper.metrics.meter import CallOutcome, Meter, Shortage, Way
+from hanaper.metrics.meter import BudgetName, CallOutcome, Meter, Shortage, Way
 
 UNSIGNED = "unsigned"
 """Instead of a code: /healthz and /readyz, and a failure that could not be signed."""
@@ -52,6 +52,12 @@ class PrometheusMeter(Meter):
             "Time from the head of a request to the end of its answer.",
             ("endpoint",),
             buckets=_REQUEST_S,
+            registry=registry,
+        )
+        self.rate_limited = Counter(
+            "hanaper_rate_limited",
+            "Requests refused since a budget was used up: requests or keys of an API key, failures of an address.",
+            ("budget",),
             registry=registry,
         )
         self.batch_license_keys = Histogram(
@@ -135,6 +141,7 @@ class PrometheusMeter(Meter):
         )
         # Looking a label up costs as much as counting. What is known beforehand is also there before it happens.
         self._fresh, self._remembered, self._failed = map(self.signatures.labels, ("fresh", "remembered", "failed"))
+        self._limited = {name: self.rate_limited.labels(name) for name in ("requests", "keys", "failures")}
         self._short = {reason: self.database_unavailable.labels(reason) for reason in ("pool", "queue", "database")}
         self._calls = {outcome: self.outgoing_calls.labels(outcome) for outcome in ("done", "again", "failed")}
         self._groups = {
@@ -148,6 +155,9 @@ class PrometheusMeter(Meter):
         if status == _INTERNAL_ERROR:
             self.internal_errors.inc()
         self._request_seconds(endpoint).observe(seconds)
+
+    def limited(self, budget: BudgetName) -> None:
+        self._limited[budget].inc()
 
     def batch(self, license_keys: int) -> None:
         self.batch_license_keys.observe(license_keys)

@@ -28,7 +28,14 @@ router = APIRouter(tags=["license keys"])
 _logger = log.get(__name__)
 
 
-@endpoint(router, "POST", "create-license-keys", shape=RegisterRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE)
+@endpoint(
+    router,
+    "POST",
+    "create-license-keys",
+    shape=RegisterRequest,
+    bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE,
+    license_keys=RegisterRequest.license_keys_asked,
+)
 def create_license_keys(call: Call[RegisterRequest]) -> SignedAnswer:
     """Store license keys made elsewhere, or generate one for each element of `licenses`: 900; 901, 902."""
     given = call.fields.model_extra or {}

@@ -71,6 +71,16 @@ class RegisterRequest(RequestShape):
         """Without what has no name that is text: it is kept with the rest here, and pydantic would trip over it."""
         return {name: value for name, value in given.items() if storable(name)}
 
+    def license_keys_asked(self) -> int:
+        """How many license keys are named or wanted, also where not all of them are good."""
+        given = (self.model_extra or {}).get("license_keys") if self.licenses is None else self.licenses
+        if isinstance(given, str):
+            try:
+                given = json.loads(given)
+            except (ValueError, RecursionError):
+                return 0
+        return len(given) if isinstance(given, list) else 0
+
     @classmethod
     def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
         """That of the documented form."""

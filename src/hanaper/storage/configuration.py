@@ -174,11 +174,19 @@ class Configuration:
         """
         if anew:
             return await self._look_up()
-        if self._snapshot is not None and monotonic() - self._snapshot.seen <= LONGEST_TRUST_S:
-            return self._snapshot
+        trusted = self.trusted
+        if trusted is not None:
+            return trusted
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_up())
         return await asyncio.shield(self._looking)
+
+    @property
+    def trusted(self) -> Snapshot | None:
+        """The snapshot that was current within the last second; None where it has to be looked up."""
+        if self._snapshot is not None and monotonic() - self._snapshot.seen <= LONGEST_TRUST_S:
+            return self._snapshot
+        return None
 
     def catch_up(self, session: Session, snapshot: Snapshot) -> None:
         """For work that goes on whatever the configuration is by now: take notice of a change since a snapshot.

@@ -53,6 +53,7 @@ class Storage:
         self.engine = engine
         self._meter = meter
         self._reader = Reader(engine, self._meter)
+        self._aside = Reader(engine)
         # Commits may hang, all of them at once. Half of the connections are left to those who only read.
         self._transactions = BoundedSemaphore(max(1, pool_size // 2))
         lock = None if database.file is None else lock_file(database.file)
@@ -159,6 +160,15 @@ class Storage:
         with translated(self.database.file, self._meter):
             return await self._reader.ask(bulk, item)
 
+    async def ask_aside(self, bulk: Bulk[Item, Outcome], item: Item) -> Outcome:
+        """The same in a thread of its own, for statements that may wait for a lock: others must not wait with them.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        with translated(self.database.file):
+            return await self._aside.ask(bulk, item)
+
     def confirm(self) -> None:
         """Return when all that has been read so far is as safe as what this process commits itself.
 
@@ -221,6 +231,7 @@ class Storage:
         """
         self._writer.close()
         self._reader.close()
+        self._aside.close()
         pool, end = self.engine.pool, monotonic() + LONGEST_FAREWELL_S
         while isinstance(pool, QueuePool) and pool.checkedout() and monotonic() < end:
             sleep(0.01)

@@ -8,8 +8,9 @@ from hanaper import log
 from hanaper.clock import ClockWrong
 from hanaper.idempotency.store import InFlight
 from hanaper.protocol import codes
-from hanaper.refusal import Fault, OutcomeUnknown, Quarantined, Refusal, Unavailable
+from hanaper.refusal import Fault, OutcomeUnknown, Quarantined, RateLimited, Refusal, Unavailable
 from hanaper.signing.service import SigningService
+from hanaper.web.admission import with_retry_after
 from hanaper.web.idempotent import in_flight
 from hanaper.web.responses import SignedResponse
 
@@ -64,4 +65,6 @@ def failure_response(error: Exception, signing: SigningService) -> Response:
     except Exception as signing_error:  # noqa: BLE001 -- whatever it is, the caller gets an answer
         _logger.critical("an answer could not be signed", where=log.where(signing_error))
         return Response(status_code=500)
+    if isinstance(refusal, RateLimited):
+        answer = with_retry_after(answer, refusal.retry_after_s)
     return SignedResponse(answer, refusal.headers)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hanaper.clock import Clock
 from hanaper.keystore.keys import Keystore
+from hanaper.limiting.limiter import Limiter
 from hanaper.metrics.meter import Meter
 from hanaper.settings import Settings
 from hanaper.signing.service import SigningService
@@ -26,6 +27,7 @@ class Services:
         keystore: private keys at rest.
         signing: signs every answer.
         pepper: keys the digests of API keys. Secret.
+        limiter: the budgets of API keys and addresses.
         meter: is told what happens.
         drain: whether this process is about to stop.
         large_orders: the turn of a large order.
@@ -39,6 +41,7 @@ class Services:
     keystore: Keystore
     signing: SigningService
     pepper: bytes
+    limiter: Limiter
     meter: Meter = field(default_factory=Meter)
     drain: Drain = field(default_factory=lambda: Drain(0))
     large_orders: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
