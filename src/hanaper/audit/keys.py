@@ -27,13 +27,12 @@ class Verifiers:
         verifier = self.known.get(checkpoint.kid)
         return verifier is not None and verifier.accepts(checkpoint.statement, checkpoint.signature)
 
-    def is_proven(self, kid: str) -> bool:
-        """Whether a key is proven.
+    def is_destroyed(self, kid: str) -> bool:
+        """Whether only the public half of a key is there.
 
-        Of a destroyed one only the public half is there: what it signed counts where something signed later rests on
-        it.
+        Anybody could have put it there: what it signed counts where something signed later rests on it.
         """
-        return kid in self.proven
+        return kid in self.known and kid not in self.proven
 
 
 def verifiers(session: Session, keystore: Keystore) -> Verifiers:

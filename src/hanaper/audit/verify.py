@@ -85,11 +85,22 @@ def verify(
 
     def work(session: Session) -> Verdict:
         one_snapshot(session)
-        verdict = Verdict()
-        _Walk(verdict, keys.verifiers(session, keystore)).go(session, known, advance)
-        return verdict
+        return look_through(session, keys.verifiers(session, keystore), known=known, advance=advance)
 
     return storage.read(work)
+
+
+def look_through(
+    session: Session,
+    accepts: keys.Verifiers,
+    *,
+    known: Sequence[Checkpoint] = (),
+    advance: Advance = lambda _: None,
+) -> Verdict:
+    """The same in a session that sees one snapshot, with keys at hand."""
+    verdict = Verdict()
+    _Walk(verdict, accepts).go(session, known, advance)
+    return verdict
 
 
 class _Walk:
@@ -101,6 +112,10 @@ class _Walk:
         self._link = Link(0, rules.BEGINNING)
         self._good = 0
         """Of the last checkpoint that was as it should be, the row."""
+        self._counted = (0, 0)
+        """Links up to the last checkpoint, as it was signed and as they were found."""
+        self._told = 0
+        """Findings up to there."""
 
     def go(self, session: Session, known: Sequence[Checkpoint], advance: Advance) -> None:
         verdict = self._verdict
@@ -122,10 +137,11 @@ class _Walk:
                 text = "it has no seal: it was put between rows that had been sealed, or its seal was taken away"
                 verdict.add("inserted", row_id, text)
         self._cut_off(marks.before(None))
-        if end and (not stored or stored[-1].event_id != end):
-            verdict.add("checkpoint", self._good + 1, "the checkpoint at the end of the chain is not there")
-        elif stored and not self._accepts.is_proven(stored[-1].kid):
-            verdict.add("checkpoint", self._good + 1, "the key that has signed the newest checkpoint is destroyed")
+        signed = stored[-1].event_id if stored else 0
+        if signed < end:
+            verdict.add("checkpoint", signed + 1, "the checkpoint at the end of the chain is not there")
+        elif stored and self._accepts.is_destroyed(stored[-1].kid):
+            verdict.add("checkpoint", 1, "the key that has signed the newest checkpoint is destroyed")
         verdict.unsealed_since = store.oldest_after(session, end) if verdict.rows > verdict.sealed else None
 
     def _sealed(self, row_id: int, row: Row | None, link: Link) -> None:
@@ -144,12 +160,19 @@ class _Walk:
         """Compare the chain with a checkpoint of the row it has come to."""
         if not self._accepts(mark):
             text = f"checkpoint {mark.number}, of row {mark.event_id}, is not signed by a key of this installation"
-        elif mark.hash != self._link.hash or mark.rows != self._verdict.sealed:
+        elif mark.hash != self._link.hash or not self._counts(mark):
             text = f"the chain up to row {mark.event_id} is not the one that checkpoint {mark.number} was signed for"
         else:
             self._good = mark.event_id
             return
         self._verdict.add("checkpoint", self._good + 1, text)
+
+    def _counts(self, mark: Checkpoint) -> bool:
+        """Whether there are as many links as a checkpoint says, or a finding has told where one is missing."""
+        verdict, (signed, found) = self._verdict, self._counted
+        right = mark.rows - signed == verdict.sealed - found or verdict.found > self._told
+        self._counted, self._told = (mark.rows, verdict.sealed), verdict.found
+        return right
 
     def _cut_off(self, marks: Iterable[Checkpoint]) -> None:
         """Checkpoints of rows that no link is there for."""
@@ -169,7 +192,7 @@ class _Marks:
     """Checkpoints, taken in order of their row."""
 
     def __init__(self, marks: Sequence[Checkpoint]) -> None:
-        self._marks = sorted(marks, key=lambda mark: mark.event_id, reverse=True)
+        self._marks = sorted(marks, key=lambda mark: mark.event_id)[::-1]
 
     def before(self, row_id: int | None) -> Iterator[Checkpoint]:
         """Those of rows before one; None for all that are left."""

@@ -14,7 +14,9 @@ def check_audit(session: Session, report: Report) -> None:
     report.checked[_TABLE] += audit.count(session)
     after = audit_store.last_batch_before(session)
     if after is None:
-        report.add("audit_begins", _TABLE, None, "its first row, which says where it began, is not there or not as it was")
+        report.add(
+            "audit_begins", _TABLE, None, "its first row, which says where it began, is not there or not as it was"
+        )
     for batch_id in audit_store.batches_without_row(session, after or 0):
         report.add("no_audit_row", "batches", batch_id, "the audit log does not tell of it")
     for row_id in audit_store.rows_without_batch(session):
