@@ -159,7 +159,7 @@ class _Walk:
     def _mark(self, mark: Checkpoint) -> None:
         """Compare the chain with a checkpoint of the row it has come to."""
         if not self._accepts(mark):
-            text = f"checkpoint {mark.number}, of row {mark.event_id}, is not signed by a key of this installation"
+            text = _unsigned(mark)
         elif mark.hash != self._link.hash or not self._counts(mark):
             text = f"the chain up to row {mark.event_id} is not the one that checkpoint {mark.number} was signed for"
         else:
@@ -177,6 +177,9 @@ class _Walk:
     def _cut_off(self, marks: Iterable[Checkpoint]) -> None:
         """Checkpoints of rows that no link is there for."""
         for mark in marks:
+            if not self._accepts(mark):
+                self._verdict.add("checkpoint", self._link.event_id + 1, _unsigned(mark))
+                continue
             text = f"what was sealed behind row {self._link.event_id} up to row {mark.event_id} is not there"
             self._verdict.add("truncated", self._link.event_id + 1, f"{text}: checkpoint {mark.number}")
 
@@ -186,6 +189,10 @@ class _Walk:
                 after = stored[number - 2].event_id + 1 if number > 1 else 1
                 self._verdict.add("checkpoint", after, f"checkpoint {number} is not there")
                 return
+
+
+def _unsigned(mark: Checkpoint) -> str:
+    return f"checkpoint {mark.number}, of row {mark.event_id}, is not signed by a key of this installation"
 
 
 class _Marks:
