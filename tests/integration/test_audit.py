@@ -457,7 +457,7 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 def covers_no(column: str) -> Patch:
     return lambda patch: patch.setattr(
-        rules, "chained", lambda before, row, right=rules.chained: right(before, replace(row, **{column: None}))
+        rules, "chained", lambda before, row, right=rules.chained: right(before, row._replace(**{column: None}))
     )
 
 

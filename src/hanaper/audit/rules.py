@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 BEGINNING = bytes(32)
 """What stands before the first row."""
 
 MOST_RANGES = 100
+_encode = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 _PURPOSE = b"hanaper audit log, license keys"
 _TOKEN = re.compile(
     r"1:(?P<number>\d{1,18}):(?P<rows>\d{1,18}):(?P<event_id>\d{1,18}):(?P<hash>[0-9a-f]{64}):(?P<signed_at>\d{1,18})"
@@ -21,9 +23,11 @@ _TOKEN = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the log as it is hashed: what the database gives for its columns, the moment as text in UTC."""
+class Row(NamedTuple):
+    """A row of the log as it is hashed: what the database gives for its columns, the moment as text in UTC.
+
+    A plain tuple: a busy server seals a thousand of them a second.
+    """
 
     id: int
     at: str | None
@@ -98,11 +102,7 @@ def chained(before: bytes, row: Row) -> bytes:
 
     Whatever SQLite may hold in a column has a form here, so that nothing somebody wrote there is an error.
     """
-    fields = [
-        *(row.id, row.at, row.api_key_id, row.address, row.action, row.objects, row.batch_id),
-        *(row.license_digest, row.code, row.request_id),
-    ]
-    return hashlib.sha256(before + json.dumps(fields, separators=(",", ":"), default=repr).encode("ascii")).digest()
+    return hashlib.sha256(before + _encode(row).encode("ascii")).digest()
 
 
 def license_digest(pepper: bytes, license_key: str) -> bytes:

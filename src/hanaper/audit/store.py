@@ -22,6 +22,7 @@ _WRITERS = """
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
         AND mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 """
+_BYTES = (bytes, memoryview)
 _TEXTS = ("address", "action", "objects", "license_digest", "request_id")
 
 
@@ -94,7 +95,7 @@ def rows(session: Session, *, after: int, up_to: int | None = None, limit: int =
     if up_to is not None:
         query = query.where(AuditEvent.id <= up_to)
     found: Sequence[Any] = session.execute(query).all()
-    return [Row(*map(_readable, row)) for row in found]
+    return [Row._make([_readable(value) if type(value) in _BYTES else value for value in row]) for row in found]
 
 
 def all_rows(session: Session) -> Iterator[Row]:
@@ -175,11 +176,9 @@ def _hashed(*, is_sqlite: bool) -> Sequence[ColumnElement[Any]]:
     return columns
 
 
-def _readable(value: Any) -> Any:
+def _readable(value: Any) -> str:
     """Texts of SQLite come as bytes, the keyed hash from both databases."""
-    if isinstance(value, bytes | memoryview):
-        return bytes(value).decode("utf-8", "surrogateescape")
-    return value
+    return bytes(value).decode("utf-8", "surrogateescape")
 
 
 def _checkpoint(row: Any) -> Checkpoint:
