@@ -11,6 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from hanaper import __version__, api, clock, log
+from hanaper.audit import background as audit
+from hanaper.audit.seal import Sealer
 from hanaper.idempotency.purge import Purger
 from hanaper.issuing import custom, rules
 from hanaper.issuing import store as generators
@@ -89,13 +91,16 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
         deliverer = Deliverer(services.storage, services.clock, private_networks=private_networks, meter=services.meter)
         delivery = Background(deliverer)
         purger = Purger(services.storage)
+        sealing = audit.Background(sealer_of(services))
         delivery.start()
         purger.start()
+        sealing.start()
         if follow_signals:
             services.drain.follow_signals(listener)
         yield
         delivery.stop()
         purger.stop()
+        sealing.stop()
         services.limiter.close()
         services.storage.close()
 
@@ -123,6 +128,11 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
     inner = Direct(app, api.direct_routes())
     hosts = AllowedHosts(services.settings.allowed_hosts)
     return Edge(inner, services.signing, api.endpoint_names(), services.meter, services.drain, hosts)
+
+
+def sealer_of(services: Services) -> Sealer:
+    """What seals the audit log of an installation."""
+    return Sealer(services.storage, services.configuration, services.signing, services.clock)
 
 
 def settle() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hanaper.access import key_format, manage
 from hanaper.access import store as access
+from hanaper.audit.record import record
 from hanaper.issuing import generators
 from hanaper.issuing import store as issuing
 from hanaper.issuing.formats import Recipe
@@ -85,6 +86,7 @@ def _make_keys(settings: Settings, storage: Storage, keystore: Keystore, now: da
     def add(session: Session) -> None:
         keystore.add(session, pair, product_id=None, now=now)
         keystore.make_pepper(session, now)
+        record(session, "init", now=now)
 
     storage.write(add)
 
@@ -100,6 +102,7 @@ def _add_demo(settings: Settings, storage: Storage, keystore: Keystore, now: dat
         # Everybody knows this key, so it reaches the demo product and nothing else.
         terms = manage.Terms("Published sample key", product_ids=[product.id])
         manage.add_sample(session, terms, pepper=keystore.pepper(session), now=now)
+        record(session, "init --demo", now=now)
 
     storage.write(add)
 

@@ -1,6 +1,7 @@
 """All tables, for Alembic and for tests."""
 
 from hanaper.access import models as access
+from hanaper.audit import models as audit
 from hanaper.idempotency import models as idempotency
 from hanaper.issuing import models as issuing
 from hanaper.keystore import models as keystore
@@ -11,6 +12,6 @@ from hanaper.products import models as products
 from hanaper.storage import configuration
 from hanaper.storage.base import Base
 
-MODULES = (configuration, keystore, access, outbound, idempotency, limiting, products, licenses, issuing)
+MODULES = (configuration, keystore, access, audit, outbound, idempotency, limiting, products, licenses, issuing)
 
 metadata = Base.metadata

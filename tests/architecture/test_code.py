@@ -48,6 +48,20 @@ def test_only_the_storage_package_begins_or_commits_a_transaction() -> None:
     assert offenders == []
 
 
+def test_no_command_writes_without_its_row_of_the_audit_log() -> None:
+    """They write by `cli/change.py`, which records it; what issues license keys records its batches itself."""
+    offenders = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        if "cli" in path.parts and path.name != "change.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("write", "submit")
+        and ast.unparse(node.value).endswith("storage")
+    ]
+    assert offenders == []
+
+
 def test_sql_is_never_built_from_strings() -> None:
     """Bound parameters only: `text()` takes literals, and nothing calls the driver outside the storage package."""
     offenders = []

@@ -164,6 +164,7 @@ def test_nothing_is_wrong_with_what_use_cases_store(mixture: Store) -> None:
         "license_key_meta": 16,
         "product_meta": 10,
         "generators": 5,
+        "audit_events": 22,
     }
 
 
@@ -379,7 +380,16 @@ def batch_deleted(planter: Planter) -> Found:
     keys = planter.ids("SELECT id FROM license_keys WHERE batch_id <= 5 ORDER BY id", 15)
     for batch in batches:
         planter.run("DELETE FROM batches WHERE id = :id", id=batch)
-    return {("no_batch", KEYS, row_id) for row_id in keys}
+    told = planter.ids("SELECT id FROM audit_events WHERE batch_id <= 5 ORDER BY id")
+    return {("no_batch", KEYS, row_id) for row_id in keys} | {("no_batch", "audit_events", row_id) for row_id in told}
+
+
+def audit_row_deleted(planter: Planter) -> Found:
+    """As if it had been left out, or written in a transaction of its own that did not come to its end."""
+    batches = planter.ids(BATCHES)
+    for batch in batches:
+        planter.run("DELETE FROM audit_events WHERE batch_id = :id", id=batch)
+    return {("no_audit_row", "batches", batch) for batch in batches}
 
 
 def repeated(
@@ -459,6 +469,7 @@ PLANTS: dict[str, Callable[[Planter], Found]] = {
     "license key of another batch": moved,
     "license key of no batch": in_batch(key_columns("batch_id = NULL"), "quantity", "signature"),
     "batch lost": batch_deleted,
+    "audit row lost": audit_row_deleted,
     "signed at": each(BATCH, BATCHES, batch_columns("signed_at = signed_at + 1"), "signature"),
     "signature flipped": flipped(BATCH, BATCHES, "signature", "signature"),
     "signature of another": each(

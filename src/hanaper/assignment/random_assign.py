@@ -12,6 +12,7 @@ from datetime import datetime
 from hanaper import log
 from hanaper.access.authenticate import Caller
 from hanaper.assignment.assign import Owner
+from hanaper.audit.record import about
 from hanaper.issuing import store as generators
 from hanaper.issuing.mint import CannotMint, Terms, mint, usable
 from hanaper.issuing.models import Generator
@@ -91,6 +92,7 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
             raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
     if store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now) != len(ids):
         raise store.KeysCollide  # Somebody had one of them after all: never hand out what is another's.
+    about(session, licenses=ids, product=product.id)
     return Assigned(store.rows(session, ids), missing)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from hanaper.checking import store
+from hanaper.checking.check_audit import check_audit
 from hanaper.checking.check_batches import check_batches, check_others
 from hanaper.checking.check_records import check_caps, check_idempotency_records
 from hanaper.checking.check_signing_keys import check_secret, check_signing_keys
@@ -13,6 +14,7 @@ from hanaper.idempotency.models import IdempotencyRecord
 from hanaper.keystore.keys import Keystore
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.storage.session import Session
+from hanaper.storage.snapshot import one_snapshot
 from hanaper.storage.transactions import Storage
 
 ABANDONED_AFTER = timedelta(days=1)
@@ -58,7 +60,7 @@ def check(storage: Storage, keystore: Keystore | None, *, now: datetime, advance
 
 
 def _check(session: Session, keystore: Keystore | None, report: Report, now: datetime, advance: Advance) -> None:
-    store.one_snapshot(session)
+    one_snapshot(session)
     for line in store.file_damage(session):
         report.add("file", "", None, line)
     rows = store.configuration_rows(session)
@@ -75,6 +77,7 @@ def _check(session: Session, keystore: Keystore | None, report: Report, now: dat
             text = "a large order that has stood still for a day: the next large order clears it away"
             report.add("abandoned", StagedBatch.__tablename__, batch_id, text)
     check_batches(session, verifiers, staged, report, advance)
+    check_audit(session, report)
     check_others(session, report, advance)
     check_caps(session, report)
     check_idempotency_records(session, verifiers, report, advance)

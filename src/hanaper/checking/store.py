@@ -63,17 +63,6 @@ def damage() -> Iterator[None]:
         raise
 
 
-def one_snapshot(session: Session) -> None:
-    """Make all queries of a transaction see one state. The first thing in it."""
-    if _is_sqlite(session):
-        return  # Its read transactions are snapshots.
-    options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-    session.connection(execution_options=options)
-    # Sorting millions of texts takes longer than any request may.
-    session.execute(text("SET LOCAL statement_timeout = 0"))
-    session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-
-
 def file_damage(session: Session) -> Iterator[str]:
     """What SQLite says of its own file, at most a hundred lines. PostgreSQL has nothing of the kind."""
     if not _is_sqlite(session):

@@ -9,6 +9,8 @@ import typer
 
 from hanaper.access import abilities, manage, store
 from hanaper.access.models import ApiKey
+from hanaper.audit.record import about
+from hanaper.cli.change import change
 from hanaper.cli.options import LARGEST_ID, AsJson, DataDir, Expires, in_utc, opened, reference
 from hanaper.cli.output import note, print_row, print_rows
 from hanaper.clock import iso_z
@@ -45,11 +47,12 @@ def add(
 
         def make(session: Session) -> tuple[ApiKey, str]:
             terms = manage.Terms(name, ability, allow or (), _product_ids(session, product), in_utc(expires))
-            return manage.create(
+            row, api_key = manage.create(
                 session, "test" if test else "live", terms, pepper=services.pepper, now=services.clock()
             )
+            return _told(session, row), api_key
 
-        row, api_key = services.storage.write(make)
+        row, api_key = change(services, "api-key add", make)
         print_row({**_row(row), "api_key": api_key}, as_json=as_json)
     if not as_json:
         note("Store the API key now: it is not shown again.")
@@ -74,9 +77,10 @@ def import_key(
 
         def take(session: Session) -> ApiKey:
             terms = manage.Terms(name, ability, allow or (), _product_ids(session, product), in_utc(expires))
-            return manage.import_key(session, secret, terms, pepper=services.pepper, now=services.clock())
+            row = manage.import_key(session, secret, terms, pepper=services.pepper, now=services.clock())
+            return _told(session, row)
 
-        print_row(_row(services.storage.write(take)), as_json=as_json)
+        print_row(_row(change(services, "api-key import", take)), as_json=as_json)
     if not as_json:
         note("Imported keys are only as random as the system that made them: plan to replace it by a new one.")
 
@@ -102,7 +106,11 @@ def revoke(
 ) -> None:
     """End an API key, at once and on every replica."""
     with opened(data_dir) as services:
-        row = services.storage.write(lambda session: manage.revoke(session, api_key_id, now=services.clock()))
+        row = change(
+            services,
+            "api-key revoke",
+            lambda session: _told(session, manage.revoke(session, api_key_id, now=services.clock())),
+        )
         print_row(_row(row), as_json=as_json)
 
 
@@ -113,6 +121,11 @@ def _read_secret(file: Path | None) -> str:
         return (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"the API key cannot be read from {file}: {type(error).__name__}") from error
+
+
+def _told(session: Session, row: ApiKey) -> ApiKey:
+    about(session, api_key=row.id)
+    return row
 
 
 def _product_ids(session: Session, wanted: list[str] | None) -> list[int] | None:

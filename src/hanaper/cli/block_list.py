@@ -6,10 +6,13 @@ import typer
 
 from hanaper.access import manage, store
 from hanaper.access.models import BlockedEntry
+from hanaper.audit.record import about
+from hanaper.cli.change import change
 from hanaper.cli.options import LARGEST_ID, AsJson, DataDir, Expires, in_utc, opened
 from hanaper.cli.output import print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.refusal import Invalid
+from hanaper.storage.session import Session
 
 app = typer.Typer(help="The block list: who is refused with 150.", no_args_is_help=True)
 
@@ -27,8 +30,9 @@ def add(
     if (address is None) == (identifier is None):
         raise Invalid("name either --address or --identifier")
     with opened(data_dir) as services:
-        row = services.storage.write(
-            lambda session: manage.block(
+
+        def block(session: Session) -> BlockedEntry:
+            row = manage.block(
                 session,
                 "address" if address is not None else "identifier",
                 address or identifier or "",
@@ -36,8 +40,10 @@ def add(
                 expires_at=in_utc(expires),
                 now=services.clock(),
             )
-        )
-        print_row(_row(row), as_json=as_json)
+            about(session, entry=row.id)
+            return row
+
+        print_row(_row(change(services, "block-list add", block)), as_json=as_json)
 
 
 @app.command("list")
@@ -55,8 +61,13 @@ def remove(
 ) -> None:
     """Take an entry off the list."""
     with opened(data_dir) as services:
-        if not services.storage.write(lambda session: store.unblock(session, entry_id)):
-            raise Invalid(f"there is no entry {entry_id} on the block list")
+
+        def unblock(session: Session) -> None:
+            if not store.unblock(session, entry_id):
+                raise Invalid(f"there is no entry {entry_id} on the block list")
+            about(session, entry=entry_id)
+
+        change(services, "block-list remove", unblock)
 
 
 def _row(row: BlockedEntry) -> dict[str, object]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from hanaper.cli.change import change
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import note, print_json, print_row, print_rows
 from hanaper.clock import iso_z
@@ -60,8 +61,8 @@ def add(
         reference(product), recipe, name, activation_limit, validity, not inactive, expected_keys, cap
     )
     with opened(data_dir) as services:
-        generator, strength = services.storage.write(
-            lambda session: generators.create(session, new, now=services.clock())
+        generator, strength = change(
+            services, "generator add", lambda session: generators.create(session, new, now=services.clock())
         )
         print_row({**_row(generator), "cap": cap, **_arithmetic(strength)}, as_json=as_json)
     _explain(strength)
@@ -148,7 +149,7 @@ def set_cap(
         return {**_row(row), "cap": wanted, "counted": None if counted is None else counted.issued}
 
     with opened(data_dir) as services:
-        print_row(services.storage.write(work), as_json=as_json)
+        print_row(change(services, "generator set-cap", work), as_json=as_json)
 
 
 @app.command("enable")
@@ -169,8 +170,10 @@ def disable(
 
 def _switch(generator: str, data_dir: DataDir, *, active: bool, as_json: bool) -> None:
     with opened(data_dir) as services:
-        row = services.storage.write(
-            lambda session: generators.switch(session, reference(generator), active=active, now=services.clock())
+        row = change(
+            services,
+            "generator enable" if active else "generator disable",
+            lambda session: generators.switch(session, reference(generator), active=active, now=services.clock()),
         )
         print_row(_row(row), as_json=as_json)
 

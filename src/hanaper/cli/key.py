@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from hanaper.cli import license_change, license_look
+from hanaper.cli.change import change
 from hanaper.cli.license_named import read_license_key
 from hanaper.cli.license_rows import FIELDS, full_rows, stored_row
 from hanaper.cli.options import AsJson, DataDir, opened, reference
@@ -96,7 +97,7 @@ def new(
                 now=services.clock(),
             )
 
-        services.storage.write(write)
+        change(services, "key new", write)
         print_row({"license_key": license_key, "status": "available"}, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ import typer
 
 from hanaper.access.authenticate import OPERATOR
 from hanaper.assignment import assign as assignment
+from hanaper.cli import change as changing
 from hanaper.cli.confirm import Yes, confirm
 from hanaper.cli.license_named import Named, existing, named
 from hanaper.cli.license_rows import full_row, moment, state
@@ -55,12 +56,12 @@ def assign(
         if not assignment.assign(session, key.license_key, owner, caller=OPERATOR, now=now):
             raise Invalid(_why_not_assigned(key, product))
 
-    _change(license_key, change, data_dir=data_dir, as_json=as_json)
+    _change(license_key, "assign", change, data_dir=data_dir, as_json=as_json)
 
 
 def suspend(license_key: Named, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Block a license key for a while: owner and activations stay, and count again once it is reinstated."""
-    _change(license_key, _to(State.SUSPENDED), data_dir=data_dir, as_json=as_json)
+    _change(license_key, "suspend", _to(State.SUSPENDED), data_dir=data_dir, as_json=as_json)
 
 
 def reinstate(license_key: Named, data_dir: DataDir = None, as_json: AsJson = False) -> None:
@@ -72,7 +73,7 @@ def reinstate(license_key: Named, data_dir: DataDir = None, as_json: AsJson = Fa
             had_owner = key.assigned_at is not None or key.owner_name or key.owner_email
             _to(State.ASSIGNED if had_owner else State.AVAILABLE)(session, key, product, now)
 
-    _change(license_key, change, data_dir=data_dir, as_json=as_json)
+    _change(license_key, "reinstate", change, data_dir=data_dir, as_json=as_json)
 
 
 def renew(
@@ -98,12 +99,13 @@ def renew(
             raise Invalid(fault)
         update(session, key.license_key, Changes(validity=total), caller=OPERATOR, now=now)
 
-    _change(license_key, change, data_dir=data_dir, as_json=as_json)
+    _change(license_key, "renew", change, data_dir=data_dir, as_json=as_json)
 
 
 def revoke(license_key: Named, yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Block a license key for ever, and end its activations."""
-    _change(license_key, _to(State.REVOKED), ask=None if yes else "Revoke", data_dir=data_dir, as_json=as_json)
+    ask = None if yes else "Revoke"
+    _change(license_key, "revoke", _to(State.REVOKED), ask=ask, data_dir=data_dir, as_json=as_json)
 
 
 def deactivate(
@@ -118,7 +120,7 @@ def deactivate(
         if not moves.end_activations(session, key, product, now=now, identifier=identifier):
             raise Invalid(f"license key {key.id} is not active on {identifier!r}: see `hanaper key activations`")
 
-    _change(license_key, change, data_dir=data_dir, as_json=as_json)
+    _change(license_key, "deactivate", change, data_dir=data_dir, as_json=as_json)
 
 
 def delete(license_key: Named, yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
@@ -133,10 +135,12 @@ def delete(license_key: Named, yes: Yes = False, data_dir: DataDir = None, as_js
             deletion.delete(session, key.license_key, caller=OPERATOR, now=services.clock())
             return {"id": key.id, "product_id": product.id, "deleted_at": moment(key.deleted_at)}
 
-        print_row(services.storage.write(write), as_json=as_json)
+        print_row(changing.change(services, "key delete", write), as_json=as_json)
 
 
-def _change(license_key: str, change: Change, *, data_dir: Path | None, as_json: bool, ask: str | None = None) -> None:
+def _change(
+    license_key: str, name: str, change: Change, *, data_dir: Path | None, as_json: bool, ask: str | None = None
+) -> None:
     which = named(license_key)
     with opened(data_dir) as services:
         if ask is not None:
@@ -148,7 +152,7 @@ def _change(license_key: str, change: Change, *, data_dir: Path | None, as_json:
             change(session, key, product, now)
             return full_row(session, key, now=now)
 
-        print_row(services.storage.write(write), as_json=as_json)
+        print_row(changing.change(services, f"key {name}", write), as_json=as_json)
 
 
 def _ask(verb: str, which: int | str, services: Services) -> None:

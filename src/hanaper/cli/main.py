@@ -8,6 +8,7 @@ import typer
 from hanaper import __version__, log
 from hanaper.cli import (
     api_key,
+    audit,
     backup,
     bench,
     block_list,
@@ -59,6 +60,7 @@ app.add_typer(api_key.app, name="api-key")
 app.add_typer(key.app, name="key")
 app.add_typer(signing_key.app, name="signing-key")
 app.add_typer(block_list.app, name="block-list")
+app.add_typer(audit.app, name="audit")
 
 
 def _version(wanted: bool) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from hanaper.cli import change as changing
 from hanaper.cli.confirm import Yes, confirm
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import print_row, print_rows
@@ -44,8 +45,10 @@ def add(
     with opened(data_dir) as services:
         pair = KeyPair.generate(int(rsa_bits) if rsa_bits else services.settings.rsa_bits)
         new = NewProduct(name, slug, description, require_non_expired)
-        product = services.storage.write(
-            lambda session: create(session, new, pair, keystore=services.keystore, now=services.clock())
+        product = changing.change(
+            services,
+            "product add",
+            lambda session: create(session, new, pair, keystore=services.keystore, now=services.clock()),
         )
         print_row({**_row(product), "signing_key": pair.kid}, as_json=as_json)
 
@@ -108,7 +111,7 @@ def set_product(
                 "signing_key": keys.active_kid(session, row.id),
             }
 
-        print_row(services.storage.write(write), as_json=as_json)
+        print_row(changing.change(services, "product set", write), as_json=as_json)
 
 
 @app.command("delete")
@@ -123,7 +126,7 @@ def delete(product: Named, yes: Yes = False, data_dir: DataDir = None, as_json: 
             delete_product(row, now=services.clock())
             return row
 
-        row = services.storage.write(write)
+        row = changing.change(services, "product delete", write)
         print_row({**_row(row), "deleted_at": iso_z(row.updated_at)}, as_json=as_json)
 
 

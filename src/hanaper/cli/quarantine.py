@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hanaper.backup.store import Held, held
+from hanaper.cli.change import change_at
 from hanaper.cli.confirm import Yes, confirm
 from hanaper.cli.options import AsJson, DataDir, load_settings
 from hanaper.cli.output import note, print_row
@@ -41,7 +42,8 @@ def enter(
     if not (0 < len(reason) <= rule.LONGEST_REASON and reason.isprintable()):
         raise Invalid(f"a reason has 1 to {rule.LONGEST_REASON} printable characters")
     with _opened(data_dir) as storage:
-        entered = storage.write(lambda session: rule.enter(session, reason, now=utc_now()))
+        now = utc_now()
+        entered = change_at(storage, "quarantine on", lambda session: rule.enter(session, reason, now=now), now=now)
         if entered.reason != reason:
             note("It was in quarantine before, and stays so with its reason.")
         print_row(_row(entered), as_json=as_json)
@@ -61,7 +63,7 @@ def leave(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -
             note(_warning(found, content))
             if not yes:
                 confirm("Is the old server off for good, and may this one issue license keys?")
-            storage.write(rule.leave)
+            change_at(storage, "quarantine off", rule.leave, now=utc_now())
         print_row(_row(None), as_json=as_json)
 
 

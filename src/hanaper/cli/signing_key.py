@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from hanaper.audit.record import about
+from hanaper.cli.change import change
 from hanaper.cli.confirm import Yes, confirm
 from hanaper.cli.options import AsJson, DataDir, opened, reference
 from hanaper.cli.output import note, print_row, print_rows
@@ -49,6 +51,7 @@ def announce(product: Owner = None, data_dir: DataDir = None, as_json: AsJson = 
         keystore, now = services.keystore, services.clock()
         _change(
             services,
+            "announce",
             lambda session: rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now),
             as_json=as_json,
         )
@@ -66,6 +69,7 @@ def activate(kid: Kid, data_dir: DataDir = None, as_json: AsJson = False, yes: Y
     with opened(data_dir) as services:
         _change(
             services,
+            "activate",
             lambda session: rotate.activate(session, kid, keystore=services.keystore, now=services.clock()),
             as_json=as_json,
         )
@@ -85,7 +89,7 @@ def rotate_key(product: Owner = None, data_dir: DataDir = None, as_json: AsJson 
             rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now)
             return rotate.activate(session, pair.kid, keystore=keystore, now=now)
 
-        _change(services, exchange, as_json=as_json)
+        _change(services, "rotate", exchange, as_json=as_json)
 
 
 @app.command("retire")
@@ -115,7 +119,7 @@ def retire(
                 )
             return key
 
-        _change(services, work, as_json=as_json)
+        _change(services, "retire", work, as_json=as_json)
 
 
 @app.command("rewrap")
@@ -124,7 +128,7 @@ def rewrap(data_dir: DataDir = None) -> None:
     with opened(data_dir) as services:
         if services.settings.other_key_encryption_key_file is None:
             raise Invalid("name the key encryption key it is encrypted with by HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE")
-        number = services.storage.write(services.keystore.rewrap)
+        number = change(services, "signing-key rewrap", services.keystore.rewrap)
     print(f"{number} secrets are encrypted with another key encryption key now")
 
 
@@ -135,8 +139,13 @@ def new_kek(file: Annotated[Path, typer.Argument(help="The file to be made, mode
     note(f"written to {file}")
 
 
-def _change(services: Services, work: Callable[[Session], SigningKey], *, as_json: bool) -> None:
-    print_row(services.storage.write(lambda session: _row(work(session))), as_json=as_json)
+def _change(services: Services, name: str, work: Callable[[Session], SigningKey], *, as_json: bool) -> None:
+    def told(session: Session) -> dict[str, object]:
+        key = work(session)
+        about(session, product=key.product_id, signing_key=key.kid)
+        return _row(key)
+
+    print_row(change(services, f"signing-key {name}", told), as_json=as_json)
 
 
 def _product_id(services: Services, product: str | None) -> int | None:

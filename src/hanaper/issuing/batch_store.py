@@ -1,4 +1,4 @@
-"""Storing batches with their license keys: the hot path (decision 0008).
+"""Storing batches with their license keys and their rows of the audit log: the hot path (decision 0008).
 
 All batches that wait are written by one statement on PostgreSQL, and in one transaction on SQLite. Those of generators
 with a cap are counted before (decision 0018).
@@ -33,6 +33,7 @@ class NewBatch:
         capped: whether the generator has a cap.
         keyed: the request under its idempotency key, and
         body: the answer as it goes out; both None where the request has no such key.
+        address: where the request comes from, for the audit log; empty where that cannot be told.
     """
 
     version: int
@@ -51,7 +52,11 @@ class NewBatch:
     capped: bool = False
     keyed: Keyed | None = None
     body: bytes | None = None
+    address: str = ""
 
+
+ACTION = "generate"
+"""In the audit log."""
 
 _CODE = codes.GENERATED_LICENSE_KEYS.number
 
@@ -74,6 +79,10 @@ _SQLITE_LICENSE_KEYS = """
         status, created_at, updated_at)
     SELECT value, ?2, ?3, ?4, 'generator', ?5, ?6, 'available', ?7, ?7 FROM json_each(?1, '$.licenseKeys')
 """
+_SQLITE_AUDIT = f"""
+    INSERT INTO audit_events (at, api_key_id, address, action, objects, batch_id, code, request_id)
+    VALUES (?, ?, ?, '{ACTION}', ?, ?, {_CODE}, ?)
+"""  # noqa: S608 -- constants
 # One statement, so that it is a transaction of its own and one round trip, whatever the number of batches.
 _POSTGRESQL = """
     WITH {new}, recorded AS (
@@ -90,16 +99,21 @@ _POSTGRESQL = """
         FROM new, json_array_elements_text(payload::json -> 'licenseKeys')
             WITH ORDINALITY AS drawn (license_key, number)
         ORDER BY place, number
+    ), audited AS (
+        INSERT INTO audit_events (at, api_key_id, address, action, objects, batch_id, code, request_id)
+        SELECT created_at, api_key_id, address, {action}, '{{"generator":' || generator_id || ',"product":' ||
+            product_id || '}}', id, {code}, request_id
+        FROM new ORDER BY place
     )
     {outcomes}
 """
 _GIVEN = """
         SELECT {given}.* FROM unnest(
             %s::bigint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[],
-            %b::bytea[], %b::text[], %s::int[], %s::int[], %s::timestamptz[]{more_types}
+            %b::bytea[], %b::text[], %s::int[], %s::int[], %s::timestamptz[], %s::text[]{more_types}
         ) WITH ORDINALITY AS given (
             version, request_id, api_key_id, product_id, generator_id, quantity, signing_key_id, signed_at,
-            signature, payload, activation_limit, validity, created_at{more_names}, place
+            signature, payload, activation_limit, validity, created_at, address{more_names}, place
         )
         WHERE version = (SELECT version FROM configuration_version) ORDER BY place
 """
@@ -122,6 +136,8 @@ _NEW_UNDER_KEYS = """
 _POSTGRESQL_PLAIN = _POSTGRESQL.format(
     new=_NEW.format(given=_GIVEN.format(given="nextval('batches_id_seq') AS id, given", more_types="", more_names="")),
     outcomes="SELECT place, id FROM new",
+    action=f"'{ACTION}'",
+    code=_CODE,
 )
 _POSTGRESQL_UNDER_KEYS = _POSTGRESQL.format(
     new=_NEW_UNDER_KEYS.format(
@@ -132,10 +148,13 @@ _POSTGRESQL_UNDER_KEYS = _POSTGRESQL.format(
         )
     ),
     outcomes="SELECT place, id FROM given LEFT JOIN new USING (place)",
+    action=f"'{ACTION}'",
+    code=_CODE,
 )
 _COLUMNS = (
     *("version", "request_id", "api_key_id", "product_id", "generator_id", "quantity", "signing_key_id"),
     *("signed_at", "signature", "payload", "activation_limit", "validity", "created_at"),
+    "address",
 )
 _KEYED_COLUMNS = ("scope", "endpoint", "fingerprint")
 
@@ -253,4 +272,6 @@ def _record_on_sqlite(cursor: DBAPICursor, batch: NewBatch, version: int) -> int
     batch_id: int = cursor.fetchall()[0][0]
     terms = (batch.product_id, batch.generator_id, batch_id, batch.activation_limit, batch.validity, now)
     cursor.execute(_SQLITE_LICENSE_KEYS, (batch.payload.decode("ascii"), *terms))
+    objects = f'{{"generator":{batch.generator_id},"product":{batch.product_id}}}'
+    cursor.execute(_SQLITE_AUDIT, (now, batch.api_key_id, batch.address, objects, batch_id, batch.request_id))
     return batch_id

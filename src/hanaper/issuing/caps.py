@@ -6,6 +6,7 @@ Every way to make license keys counts them in the transaction that stores them, 
 
 from datetime import datetime
 
+from hanaper.audit.record import about
 from hanaper.issuing import cap_store, store
 from hanaper.issuing.models import Generator, GeneratorCap
 from hanaper.refusal import Invalid
@@ -37,7 +38,8 @@ def set_cap(session: Session, reference: int | str, cap: int | None, *, now: dat
     fault = cap_fault(cap)
     if fault is not None:
         raise Invalid(fault)
-    generator, _ = found
+    generator, product = found
+    about(session, generator=generator.id, product=product.id)
     generator.updated_at = now
     row = cap_store.cap_of(session, generator.id, for_update=True)
     if cap is None:

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from hanaper import log
 from hanaper.access.authenticate import Caller
+from hanaper.audit.models import LONGEST_ADDRESS
 from hanaper.clock import Clock
 from hanaper.idempotency.store import Keyed
 from hanaper.issuing import batch_store
@@ -48,6 +49,7 @@ async def generate(
     signing: SigningService,
     clock: Clock,
     keyed: Keyed | None = None,
+    address: str = "",
 ) -> Batched:
     """Issue license keys, all in one transaction. For more than a thousand see `large_order`.
 
@@ -56,6 +58,7 @@ async def generate(
 
     Args:
         keyed: the request under its idempotency key, if it has one: the answer is recorded with the batch.
+        address: where the request comes from, for the audit log.
 
     Raises:
         Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had, or the cap is
@@ -89,6 +92,7 @@ async def generate(
             capped=plan.capped,
             keyed=keyed,
             body=None if keyed is None else answer.body,
+            address=address[:LONGEST_ADDRESS],
         )
         return Batched(answer, await batch_store.keep(storage, batch), license_keys)
 

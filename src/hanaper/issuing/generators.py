@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+from hanaper.audit.record import about
 from hanaper.issuing import custom, rules, store
 from hanaper.issuing.caps import cap_fault
 from hanaper.issuing.formats import Recipe, format_of
@@ -112,6 +113,7 @@ def create(session: Session, new: NewGenerator, *, now: datetime) -> tuple[Gener
         updated_at=now,
     )
     store.add(session, row)
+    about(session, generator=row.id, product=product.id)
     if new.cap is not None:
         store.add(session, GeneratorCap(generator_id=row.id, cap=new.cap, issued=0))
     return row, strength
@@ -126,7 +128,8 @@ def switch(session: Session, reference: int | str, *, active: bool, now: datetim
     found = store.find(session, reference)
     if found is None:
         raise Invalid(f"there is no generator {reference!r}: see `hanaper generator list`")
-    generator, _ = found
+    generator, product = found
+    about(session, generator=generator.id, product=product.id)
     generator.status = int(active)
     generator.updated_at = now
     return generator

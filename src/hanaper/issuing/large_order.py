@@ -10,9 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from hanaper.access.authenticate import Caller
+from hanaper.audit.record import By, about, record
 from hanaper.clock import Clock
 from hanaper.idempotency.store import Keyed, Repeated, claim, complete, look_up
 from hanaper.issuing import staging
+from hanaper.issuing.batch_store import ACTION
 from hanaper.issuing.cap_store import CapReached, cap_of, count_on
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
@@ -46,12 +48,19 @@ class LargeOrders:
     turn: asyncio.Semaphore
 
     async def issue(
-        self, order: Order, caller: Caller, request_id: str, snapshot: Snapshot, keyed: Keyed | None = None
+        self,
+        order: Order,
+        caller: Caller,
+        request_id: str,
+        snapshot: Snapshot,
+        keyed: Keyed | None = None,
+        address: str = "",
     ) -> SignedAnswer:
         """Issue license keys.
 
         Args:
             keyed: the request under its idempotency key, if it has one.
+            address: where the request comes from, for the audit log.
 
         Raises:
             Refusal: 806 no such generator, 805 no such product, 902 the keys are not to be had, or the cap is reached.
@@ -72,7 +81,8 @@ class LargeOrders:
                 self.storage.write, lambda session: staging.reserve(session, order.quantity, now)
             )
             try:
-                return await self._issue(order, plan, caller, request_id, snapshot, reserved, keyed)
+                by = By(caller.api_key_id, address, request_id)
+                return await self._issue(order, plan, by, snapshot, reserved, keyed)
             except Exception as error:
                 # Where that does not work now, `clear` will do it. What is told is why the order failed.
                 with suppress(Unavailable):
@@ -93,8 +103,7 @@ class LargeOrders:
         self,
         order: Order,
         plan: Plan,
-        caller: Caller,
-        request_id: str,
+        by: By,
         snapshot: Snapshot,
         reserved: staging.Reserved,
         keyed: Keyed | None,
@@ -113,8 +122,8 @@ class LargeOrders:
         answer = await asyncio.to_thread(self.signing.finish, _CODE, payload, product_key_id=plan.product_key_id)
         batch = Batch(
             id=reserved.batch_id,
-            request_id=request_id,
-            api_key_id=caller.api_key_id,
+            request_id=by.request_id,
+            api_key_id=by.api_key_id,
             product_id=plan.product_id,
             generator_id=plan.generator_id,
             quantity=order.quantity,
@@ -132,6 +141,8 @@ class LargeOrders:
                 raise ConfigurationChanged
             if plan.capped:
                 count_on(session, plan.generator_id, order.quantity)
+            about(session, generator=plan.generator_id, product=plan.product_id)
+            record(session, ACTION, now=batch.created_at, by=by, code=_CODE.number, batch_id=batch.id)
 
         await asyncio.to_thread(self.storage.write, finish)
         return answer

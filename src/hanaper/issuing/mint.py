@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hanaper.access.authenticate import Caller
+from hanaper.audit.record import about
 from hanaper.issuing import cap_store, store
 from hanaper.issuing.custom import NoSuchFunction
 from hanaper.issuing.draw import CannotDraw, Draw
@@ -79,4 +80,6 @@ def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *,
         "updated_at": now,
     }
     licenses.add(session, draw.keys, common)
-    return licenses.ids(session, draw.keys)
+    ids = licenses.ids(session, draw.keys)
+    about(session, licenses=ids, generator=generator.id, product=generator.product_id)
+    return ids

@@ -34,7 +34,9 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
     if order.quantity > LARGEST_AT_ONCE:
         large_orders = LargeOrders(services.storage, services.signing, services.clock, services.large_orders)
         with unhurried():
-            answer = await large_orders.issue(order, call.caller, call.request_id, call.snapshot, call.keyed)
+            answer = await large_orders.issue(
+                order, call.caller, call.request_id, call.snapshot, call.keyed, call.address
+            )
         services.meter.batch(order.quantity)
         return answer
     issued = await generate(
@@ -46,6 +48,7 @@ async def generate_license_keys(call: Call[GenerateRequest]) -> SignedAnswer:
         signing=services.signing,
         clock=services.clock,
         keyed=call.keyed,
+        address=call.address,
     )
     services.meter.batch(order.quantity)
     return issued.answer

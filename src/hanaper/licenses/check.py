@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hanaper.access.authenticate import Caller
+from hanaper.audit.record import about
 from hanaper.licenses import activation_store, rules, store
 from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.products import store as products
@@ -39,7 +40,11 @@ def existing(
     look_up = store.locked if lock else store.find
     row = look_up(session, license_key) if license_key else None
     product = products.facts(session, row.product_id) if row is not None and caller.may_use(row.product_id) else None
-    return None if row is None or product is None else (row, product)
+    if row is None or product is None:
+        return None
+    if lock:
+        about(session, licenses=[row.id], license_key=row.license_key, product=row.product_id)
+    return row, product
 
 
 def check(

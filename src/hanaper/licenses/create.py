@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from hanaper.audit.record import about
 from hanaper.licenses import rules, store
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
@@ -46,6 +47,7 @@ def create(
         "created_at": now,
         "updated_at": now,
     }
+    about(session, product=found.id, license_key=license_key)
     try:
         store.add(session, [license_key], common)
     except store.KeysCollide as error:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+from hanaper.audit.record import about
 from hanaper.keystore.keys import Keystore
 from hanaper.products import rules, store
 from hanaper.products.models import Product
@@ -75,4 +76,5 @@ def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keysto
     except store.SlugTaken as error:
         raise SlugTaken(f"another product has the slug {slug!r}: choose one with --slug") from error
     keystore.add(session, pair, product_id=product.id, now=now)
+    about(session, product=product.id)
     return product

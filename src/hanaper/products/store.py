@@ -8,6 +8,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from hanaper.audit.record import about
 from hanaper.keystore import store as keys
 from hanaper.products.models import Product, ProductMeta
 
@@ -51,7 +52,10 @@ def find(session: Session, reference: int | str) -> Product | None:
 
 def locked(session: Session, reference: int | str) -> Product | None:
     """As `find`; nobody else changes the product until the transaction ends."""
-    return session.scalars(_found(reference).with_for_update()).one_or_none()
+    product = session.scalars(_found(reference).with_for_update()).one_or_none()
+    if product is not None:
+        about(session, product=product.id)
+    return product
 
 
 def listed(session: Session) -> Sequence[Product]:

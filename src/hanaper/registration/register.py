@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from hanaper.audit.record import about
 from hanaper.licenses import rules, store
 from hanaper.licenses.rules import State
 from hanaper.storage.session import Session
@@ -72,4 +73,6 @@ def register(
     ]
     if rows:
         store.add_rows(session, rows)
+        stored = store.ids(session, [license_key for license_key in different if license_key not in taken])
+        about(session, licenses=stored, product=product_id)
     return len(rows), len(license_keys) - len(rows)

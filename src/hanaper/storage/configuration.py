@@ -198,6 +198,10 @@ class Configuration:
         if current_version(session) != snapshot.version:
             self._on_change(session)
 
+    def take_notice(self, session: Session) -> None:
+        """For work that no request asks for: take notice of what this session sees."""
+        self._on_change(session)
+
     async def changed(self, snapshot: Snapshot, *, since: float) -> bool:
         """Whether the configuration has another version now, unless it has been looked up since a moment.
 

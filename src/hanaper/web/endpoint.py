@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hanaper.access.authenticate import Caller, authenticate, presented
+from hanaper.audit.record import By, about, record
 from hanaper.idempotency.store import Keyed, Repeated, claim, complete
 from hanaper.protocol.codes import Code
 from hanaper.refusal import Quarantined, RateLimited, Refusal, Unavailable
@@ -54,6 +55,7 @@ class Call(Generic[Shape]):
 
     Attributes:
         services: the application's floors.
+        endpoint: its name.
         snapshot: the configuration the caller was found in.
         caller: who asks.
         fields: what is asked, checked.
@@ -64,6 +66,7 @@ class Call(Generic[Shape]):
     """
 
     services: Services
+    endpoint: str
     snapshot: Snapshot
     caller: Caller
     fields: Shape
@@ -75,7 +78,7 @@ class Call(Generic[Shape]):
     def write(
         self, work: Callable[[Session], SignedAnswer], *, again: tuple[type[Exception], ...] = ()
     ) -> SignedAnswer:
-        """Do what is asked, and sign the answer, in one transaction (decision 0010).
+        """Do what is asked, sign the answer, and write it down in the audit log, in one transaction (decision 0010).
 
         Args:
             work: what it returns is answered, and recorded under the idempotency key. It may raise `NothingDone`.
@@ -125,12 +128,22 @@ class Call(Generic[Shape]):
         raise Unavailable("other requests were in the way again and again")
 
     def _once(self, session: Session, work: Callable[[Session], SignedAnswer]) -> SignedAnswer:
-        if self.keyed is None:
-            return work(session)
-        claim(session, self.keyed)
+        if self.keyed is not None:
+            claim(session, self.keyed)
         answer = work(session)
-        complete(session, self.keyed, answer)
+        if self.keyed is not None:
+            complete(session, self.keyed, answer)
+        self._record(session, answer)
         return answer
+
+    def _record(self, session: Session, answer: SignedAnswer) -> None:
+        """In the audit log. Last of all: on PostgreSQL the sealer waits for whoever has begun a row."""
+        license_key = getattr(self.fields, "license_key", None)
+        if license_key:
+            about(session, license_key=license_key)
+        services = self.services
+        by = By(self.caller.api_key_id, self.address, self.request_id)
+        record(session, self.endpoint, now=services.clock(), by=by, pepper=services.pepper, code=answer.code)
 
 
 Handler = Callable[[Call[Shape]], SignedAnswer] | Callable[[Call[Shape]], Awaitable[SignedAnswer]]
@@ -224,6 +237,7 @@ def endpoint(  # noqa: C901 -- one function nests what a request goes through, i
             await admission.spend(license_keys(fields))
             call = Call(
                 services,
+                name,
                 snapshot,
                 caller,
                 fields,

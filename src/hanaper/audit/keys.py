@@ -1,0 +1,53 @@
+"""The public keys that checkpoints are compared with."""
+
+from dataclasses import dataclass
+
+from hanaper.audit.rules import Checkpoint
+from hanaper.keystore import store
+from hanaper.keystore.keys import Keystore
+from hanaper.refusal import Misconfigured
+from hanaper.signing.verifier import Verifier
+from hanaper.storage.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Verifiers:
+    """Global keys, by identifier.
+
+    Attributes:
+        proven: those whose private half opens under the key encryption key: nobody could have put them there who has
+            the database alone.
+    """
+
+    known: dict[str, Verifier]
+    proven: frozenset[str]
+
+    def __call__(self, checkpoint: Checkpoint) -> bool:
+        """Whether one of the keys has signed a checkpoint."""
+        verifier = self.known.get(checkpoint.kid)
+        return verifier is not None and verifier.accepts(checkpoint.statement, checkpoint.signature)
+
+    def is_destroyed(self, kid: str) -> bool:
+        """Whether only the public half of a key is there.
+
+        Anybody could have put it there: what it signed counts where something signed later rests on it.
+        """
+        return kid in self.known and kid not in self.proven
+
+
+def verifiers(session: Session, keystore: Keystore) -> Verifiers:
+    """The keys that may have signed checkpoints."""
+    known: dict[str, Verifier] = {}
+    proven = set()
+    for row in store.all_keys(session):
+        if row.product_id is not None:
+            continue
+        try:
+            verifier = Verifier.from_pem(row.public_pem.encode())
+            if row.state != store.DESTROYED:
+                keystore.open(row)
+                proven.add(row.kid)
+        except (ValueError, TypeError, Misconfigured):
+            continue  # `hanaper check-store` tells what is wrong with it.
+        known[row.kid] = verifier
+    return Verifiers(known, frozenset(proven))

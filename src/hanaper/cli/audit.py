@@ -1,0 +1,144 @@
+"""`hanaper audit`: who changed what, and whether what is written of it is as it was sealed."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from hanaper.app import sealer_of
+from hanaper.audit import rules, store
+from hanaper.audit import verify as verification
+from hanaper.audit.models import AuditEvent
+from hanaper.cli.options import AsJson, DataDir, in_utc, load_settings, opened
+from hanaper.cli.output import note, print_json, print_row, print_rows
+from hanaper.cli.progress import progress
+from hanaper.clock import iso_z
+from hanaper.keystore.keys import Keystore
+from hanaper.refusal import Invalid
+from hanaper.storage.schema import require_current
+from hanaper.storage.transactions import Storage
+
+app = typer.Typer(help="The audit log: who changed what.", no_args_is_help=True)
+
+Tokens: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="What follows `checkpoint` in a line of the server's log, the newest best; repeat for several."),
+]
+_COLUMNS = ("id", "at", "actor", "address", "action", "about", "code")
+
+
+@app.command("list")
+def list_rows(
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Not those before it, in UTC."),
+    ] = None,
+    action: Annotated[
+        str | None, typer.Option(help='Only of this endpoint or command, as in "generate", "product" or "product set".')
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was changed, newest first."""
+    with _opened(data_dir) as storage:
+        rows = storage.read(
+            lambda session: [
+                _row(event) for event in store.listed(session, since=in_utc(since), action=action, limit=limit)
+            ]
+        )
+    if as_json:
+        print_json(rows)
+        return
+    shown = [{**row, "about": _about(row)} for row in rows]
+    print_rows(shown, _COLUMNS, as_json=False, empty="Nothing was changed.")
+
+
+@app.command("verify")
+def verify(checkpoint: Tokens = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Compare every row with its seal; exit status 1 when something was changed. A server may be running."""
+    known = [_known(text) for text in checkpoint or ()]
+    settings = load_settings(data_dir)
+    with _opened(data_dir) as storage:
+        keystore = Keystore.from_settings(settings)
+        with progress("Verifying", storage.read(store.count)) as advance:
+            verdict = verification.verify(storage, keystore, known=known, advance=advance)
+    findings = [asdict(finding) for finding in verdict.findings]
+    first = verdict.first
+    counts = {
+        "rows": verdict.rows,
+        "sealed": verdict.sealed,
+        "checkpoints": verdict.checkpoints,
+        "unsealed_since": None if verdict.unsealed_since is None else iso_z(verdict.unsealed_since),
+    }
+    if as_json:
+        broken = None if first is None else first.row
+        print_json({"clean": first is None, **counts, "first": broken, "found": verdict.found, "findings": findings})
+    else:
+        print_row(counts, as_json=False)
+        print_rows(findings, ("kind", "row", "text"), as_json=False, empty="Nothing was changed since it was sealed.")
+        if first is not None:
+            note(f"{verdict.found:,} findings; the first row that is not as it was sealed: {first.row}")
+    if first is not None:
+        raise typer.Exit(1)
+
+
+@app.command("seal")
+def seal(data_dir: DataDir = None) -> None:
+    """Seal what has not been sealed yet, and print the checkpoint. A server does it every half minute."""
+    with opened(data_dir) as services:
+        sealed = sealer_of(services).seal()
+        last = services.storage.read(store.last_checkpoint)
+    note(f"{sealed:,} rows sealed")
+    if last is not None:
+        print(last.token)
+
+
+def _opened(data_dir: Path | None) -> Storage:
+    storage = Storage.open(load_settings(data_dir), make=False)
+    try:
+        require_current(storage)
+    except BaseException:
+        storage.close()
+        raise
+    return storage
+
+
+def _known(text: str) -> rules.Checkpoint:
+    found = rules.from_token(text)
+    if found is None:
+        raise Invalid("this is no checkpoint: it stands in the server's log behind `checkpoint`, and begins with 1:")
+    return found
+
+
+def _row(event: AuditEvent) -> dict[str, object]:
+    return {
+        "id": event.id,
+        "at": iso_z(event.at),
+        "actor": "command line" if event.api_key_id is None else f"API key {event.api_key_id}",
+        "api_key_id": event.api_key_id,
+        "address": event.address,
+        "action": event.action,
+        "objects": _objects(event.objects),
+        "batch": event.batch_id,
+        "license_digest": None if event.license_digest is None else event.license_digest.hex(),
+        "code": event.code,
+        "request_id": event.request_id,
+    }
+
+
+def _about(row: dict[str, object]) -> str:
+    objects = row["objects"]
+    named = objects if isinstance(objects, dict) else {}
+    batch = {} if row["batch"] is None else {"batch": row["batch"]}
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in {**named, **batch}.items()) or "-"
+
+
+def _objects(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
