@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.flood import flood
 from tests.support.processes import Hanaper, Server
 from tests.support.raw import connected, receive
 
@@ -186,3 +187,14 @@ def test_a_worker_that_cannot_begin_says_why_in_one_line_and_the_next_does_bette
         server.wait_for_workers(3)
         # Each line is JSON, and none a traceback: `stop` looks.
         assert server.stop() == 0
+
+
+def test_all_processes_have_one_budget(demo: Hanaper) -> None:
+    with demo.serving("--workers", "3", HANAPER_REQUESTS_PER_MINUTE="300") as server:
+        server.wait_for_workers(3)
+        plain = request(1)
+        statuses = flood(server.url, lambda _: plain, 450, connections=24)
+        assert statuses.total() == 450
+        assert 0.9 * 300 <= statuses[200] <= 300
+        assert (demo.data_dir / "hanaper.db.limits").stat().st_mode & 0o777 == 0o600
+        server.stop()
