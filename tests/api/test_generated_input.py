@@ -28,7 +28,7 @@ from hanaper.storage.transactions import Storage
 
 REQUESTS = int(os.environ.get("HANAPER_TEST_GENERATED_REQUESTS", "300"))
 """For each seed."""
-STATEMENTS = int(os.environ.get("HANAPER_TEST_SQL_STATEMENTS", "3"))
+STATEMENTS = int(os.environ.get("HANAPER_TEST_SQL_STATEMENTS", "1"))
 """For each field of each endpoint."""
 
 

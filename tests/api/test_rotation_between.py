@@ -45,7 +45,9 @@ def test_what_was_signed_before_is_signed_again(
         return found
 
     monkeypatch.setattr(SigningService, "answer", answer)
-    got = api.for_product(pair.public_pem).post("/api/v1/generate", ORDER)
+    client = api.for_product(pair.public_pem)
+    with client.http:
+        got = client.post("/api/v1/generate", ORDER)
     assert (got.code, got.http.headers["x-signing-key-id"]) == (815, new[0])
     assert len(kids) == 2
     assert kids[0] != kids[1] == new[0]

@@ -8,7 +8,7 @@ from tests.support.raw import connected
 from tests.support.smuggling import SHAPES, TWO
 from tests.support.world import World, nothing_stored
 
-SILENCE_S = 0.5
+SILENCE_S = 2.0
 UNKNOWN = b'"code":1700,'
 
 HONEST = {"none", "chunks with an extension", "two"}

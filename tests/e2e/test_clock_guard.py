@@ -99,8 +99,8 @@ def test_a_wrong_time_is_never_signed(demo_on_either: Hanaper, database_kind: st
         before = asked.said(WRONG)
         last = asked.signed()
         fake.add("-3")
-        # The next second may have begun after that was signed.
-        assert asked.signed() in (last, last + 1)
+        # The clock has gone on after that was signed, and what works in the background looks at it, too.
+        assert last <= asked.signed() <= last + 2
         end = time.monotonic() + 0.5
         while time.monotonic() < end:
             asked.signed()

@@ -56,6 +56,8 @@ def test_the_server_works_and_cannot_change_the_schema(restricted: Hanaper, demo
         assert server.stop() == 0
     assert (made["code"], codes) == (815, [800, 300, 200, "400", 850])
     assert restricted("check-store", "--json").json["findings"] == []
+    restricted("audit", "seal")
+    assert restricted("audit", "verify", "--json").json["findings"] == []
     # What the owner makes later is open to it, too; making something itself is not.
     url = demo_on_either.environment["HANAPER_DATABASE_URL"]
     with psycopg.connect(url, autocommit=True) as connection:
@@ -66,6 +68,7 @@ def test_the_server_works_and_cannot_change_the_schema(restricted: Hanaper, demo
             "CREATE TABLE another (id integer)", "DROP TABLE license_keys", "TRUNCATE license_keys",
             "ALTER TABLE license_keys DISABLE TRIGGER ALL", "ALTER TABLE products ADD COLUMN x integer",
             "CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'", "DELETE FROM alembic_version",
+            "DELETE FROM audit_events", "UPDATE audit_events SET code = 200", "DELETE FROM audit_checkpoints",
         ):  # fmt: skip
             with pytest.raises(errors.InsufficientPrivilege):
                 connection.execute(statement.encode())

@@ -36,6 +36,7 @@ VALUES = [
 FORM = ("Content-Type", b"application/x-www-form-urlencoded")
 HEADERS = {
     "connection",
+    "retry-after",
     "idempotent-replayed",
     "cache-control",
     "content-length",

@@ -9,7 +9,7 @@ from hanaper import __version__
 
 COMMANDS = {
     "": "init serve demo bench generate verify public-key check-store doctor backup restore quarantine db product "
-    "generator api-key key signing-key block-list",
+    "generator api-key key signing-key block-list audit",
     "db": "upgrade check",
     "product": "add list set delete",
     "generator": "add preview list set-cap enable disable",
@@ -17,6 +17,7 @@ COMMANDS = {
     "key": "list new export show assign suspend reinstate renew revoke delete activations deactivate",
     "signing-key": "list announce activate rotate retire rewrap new-kek",
     "block-list": "add list remove",
+    "audit": "list verify seal",
 }
 LEAVES = [
     f"{group} {command}".strip()

@@ -54,10 +54,11 @@ class Outcome:
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without anybody's settings, and with a terminal wide enough for all tables.
 
-    Servers stop without a delay: there is no proxy that would have to notice.
+    Servers stop without a delay: there is no proxy that would have to notice. And wrong API keys are looked at however
+    many there are: all tests have one address.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HANAPER_")}
-    return {**kept, "COLUMNS": "250", "HANAPER_DRAIN_DELAY": "0", **more}
+    return {**kept, "COLUMNS": "250", "HANAPER_DRAIN_DELAY": "0", "HANAPER_FAILURES_PER_MINUTE": "0", **more}
 
 
 class ForkServer:

@@ -5,6 +5,7 @@ place of the one that has been left alone for longest. Nothing is lost that coul
 an empty one, the limits begin anew.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -86,9 +87,12 @@ class WindowsFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _begin(self) -> None:
-        # Written, not left as a hole: a full disk is noticed here.
+        # Written, not left as a hole: a full disk is noticed here, and what is left of it is the database's.
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, bytes(SIZE), 0)
+        written = os.pwrite(self._descriptor, bytes(SIZE), 0)
+        if written < SIZE:
+            os.ftruncate(self._descriptor, 0)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _read(row: bytes) -> dict[bytes, Window]:
