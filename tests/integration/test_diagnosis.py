@@ -407,7 +407,6 @@ CASES = [
         free(0.04),
     ),
     Case("a disk that lies", "sync-speed", WARNING, "may lie about syncing", lies_about_syncing),
-    Case("memory lies as well", "sync-speed", WARNING, "may lie about syncing", in_memory),
     Case("read-only", "sync-speed", PROBLEM, "Read-only file system", read_only),
     Case("old SQLite", "sqlite-library", WARNING, "slower journal", old_library),
     Case("weak sync", "sqlite-durability", PROBLEM, "synchronous=1", weak_sync),
