@@ -1,0 +1,27 @@
+"""A checkpoint as one word: what comes out of a log is the checkpoint again, and nothing else is one."""
+
+import pytest
+
+from hanaper.audit.rules import Checkpoint, from_token
+
+CHECKPOINT = Checkpoint(3, 70, 71, bytes(range(32)), 1_795_800_000, "0123456789abcdef", b"signature")
+
+
+def test_a_token_is_the_checkpoint() -> None:
+    assert from_token(f" {CHECKPOINT.token}\n") == CHECKPOINT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        CHECKPOINT.token[2:],
+        CHECKPOINT.token + "!",
+        CHECKPOINT.token.rpartition(":")[0] + ":A",
+        "2" + CHECKPOINT.token[1:],
+    ],
+    ids=["empty", "short", "no version", "more", "no base64", "another version"],
+)
+def test_nothing_else_is_one(text: str) -> None:
+    assert from_token(text) is None
