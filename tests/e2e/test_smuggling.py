@@ -2,30 +2,18 @@
 
 import re
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 from tests.support.processes import Hanaper, Server
 from tests.support.proxy import proxy
-from tests.support.raw import connected
+from tests.support.raw import until_silence
 from tests.support.smuggling import SHAPES, TWO
 
 SILENCE_S = 0.1
 LONGEST_S = 60
 MARK = "/api/v1/mark"
-
-
-def sent(base_url: str, shape: bytes) -> bytes:
-    """What comes back for it, until nothing more does."""
-    answer = b""
-    with connected(base_url) as connection, suppress(TimeoutError, ConnectionError):
-        connection.sendall(shape)
-        connection.settimeout(SILENCE_S)
-        while part := connection.recv(65_536):
-            answer += part
-    return answer
 
 
 def requests(server: Server) -> list[str]:
@@ -43,7 +31,7 @@ def test_the_proxy_and_hanaper_count_alike(demo_on_either: Hanaper, tmp_path: Pa
             log = tmp_path / "access.log"
             for name, shape in {**SHAPES, "two": TWO}.items():
                 before, told = len(requests(server)), len(log.read_text())
-                sent(front, shape)
+                until_silence(front, shape, SILENCE_S)
                 # Both have told of what came before this one.
                 httpx.get(f"{front}{MARK}", trust_env=False, timeout=LONGEST_S)
                 deadline = time.monotonic() + LONGEST_S

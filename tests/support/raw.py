@@ -53,3 +53,14 @@ def connected(base_url: str) -> socket.socket:
     assert url.hostname is not None
     assert url.port is not None
     return socket.create_connection((url.hostname, url.port), timeout=30)
+
+
+def until_silence(base_url: str, sent: bytes, silence_s: float) -> bytes:
+    """What comes back for some bytes, until the connection ends, or nothing comes for so long."""
+    received = b""
+    with connected(base_url) as connection, suppress(TimeoutError, ConnectionError):
+        connection.sendall(sent)
+        connection.settimeout(silence_s)
+        while part := connection.recv(65_536):
+            received += part
+    return received

@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -12,14 +11,12 @@ from hanaper.app import sealer_of
 from hanaper.audit import rules, store
 from hanaper.audit import verify as verification
 from hanaper.audit.models import AuditEvent
-from hanaper.cli.options import AsJson, DataDir, in_utc, load_settings, opened
+from hanaper.cli.options import AsJson, DataDir, in_utc, load_settings, opened, opened_storage
 from hanaper.cli.output import note, print_json, print_row, print_rows
 from hanaper.cli.progress import progress
 from hanaper.clock import iso_z
 from hanaper.keystore.keys import Keystore
 from hanaper.refusal import Invalid
-from hanaper.storage.schema import require_current
-from hanaper.storage.transactions import Storage
 
 app = typer.Typer(help="The audit log: who changed what.", no_args_is_help=True)
 
@@ -44,7 +41,7 @@ def list_rows(
     as_json: AsJson = False,
 ) -> None:
     """List what was changed, newest first."""
-    with _opened(data_dir) as storage:
+    with opened_storage(data_dir) as storage:
         rows = storage.read(
             lambda session: [
                 _row(event) for event in store.listed(session, since=in_utc(since), action=action, limit=limit)
@@ -62,7 +59,7 @@ def verify(checkpoint: Tokens = None, data_dir: DataDir = None, as_json: AsJson 
     """Compare every row with its seal; exit status 1 when something was changed. A server may be running."""
     known = [_known(text) for text in checkpoint or ()]
     settings = load_settings(data_dir)
-    with _opened(data_dir) as storage:
+    with opened_storage(data_dir) as storage:
         keystore = Keystore.from_settings(settings)
         with progress("Verifying", storage.read(store.count)) as advance:
             verdict = verification.verify(storage, keystore, known=known, advance=advance)
@@ -95,16 +92,6 @@ def seal(data_dir: DataDir = None) -> None:
     note(f"{sealed:,} rows sealed")
     if last is not None:
         print(last.token)
-
-
-def _opened(data_dir: Path | None) -> Storage:
-    storage = Storage.open(load_settings(data_dir), make=False)
-    try:
-        require_current(storage)
-    except BaseException:
-        storage.close()
-        raise
-    return storage
 
 
 def _known(text: str) -> rules.Checkpoint:

@@ -14,6 +14,8 @@ from hanaper import log
 from hanaper.app import open_services
 from hanaper.refusal import Invalid, Misconfigured
 from hanaper.settings import Settings, describe
+from hanaper.storage.schema import require_current
+from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 
 DataDir: TypeAlias = Annotated[
@@ -66,6 +68,19 @@ def opened(data_dir: Path | None) -> Iterator[Services]:
         yield services
     finally:
         services.storage.close()
+
+
+@contextmanager
+def opened_storage(data_dir: Path | None) -> Iterator[Storage]:
+    """The database alone, for a command that needs no key.
+
+    Raises:
+        Misconfigured: there is none, or its schema is not current.
+        Unavailable: it does not answer.
+    """
+    with Storage.open(load_settings(data_dir), make=False) as storage:
+        require_current(storage)
+        yield storage
 
 
 def reference(text: str) -> int | str:

@@ -1,6 +1,5 @@
 """`hanaper quarantine`: whether a database that comes from a backup may issue license keys."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,15 +7,13 @@ import typer
 from hanaper.backup.store import Held, held
 from hanaper.cli.change import change_at
 from hanaper.cli.confirm import Yes, confirm
-from hanaper.cli.options import AsJson, DataDir, load_settings
+from hanaper.cli.options import AsJson, DataDir, load_settings, opened_storage
 from hanaper.cli.output import note, print_row
 from hanaper.clock import plain, utc_now
 from hanaper.refusal import Invalid
 from hanaper.storage import quarantine as rule
 from hanaper.storage.configuration import Quarantine
-from hanaper.storage.schema import require_current
 from hanaper.storage.session import Session
-from hanaper.storage.transactions import Storage
 
 app = typer.Typer(help="Whether a database that comes from a backup may issue license keys; alone: show it.")
 
@@ -27,7 +24,7 @@ def show(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = Fal
     if context.invoked_subcommand is not None:
         load_settings(data_dir)  # The subcommand inherits it.
         return
-    with _opened(data_dir) as storage:
+    with opened_storage(data_dir) as storage:
         rule.require_complete(storage)
         print_row(_row(storage.read(rule.current)), as_json=as_json)
 
@@ -41,7 +38,7 @@ def enter(
     """Put the database in quarantine: after it was restored by other means than `hanaper restore`, for one."""
     if not (0 < len(reason) <= rule.LONGEST_REASON and reason.isprintable()):
         raise Invalid(f"a reason has 1 to {rule.LONGEST_REASON} printable characters")
-    with _opened(data_dir) as storage:
+    with opened_storage(data_dir) as storage:
         now = utc_now()
         entered = change_at(storage, "quarantine on", lambda session: rule.enter(session, reason, now=now), now=now)
         if entered.reason != reason:
@@ -52,7 +49,7 @@ def enter(
 @app.command("off")
 def leave(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Lift the quarantine, after you made sure that no other server issues license keys of the same database."""
-    with _opened(data_dir) as storage:
+    with opened_storage(data_dir) as storage:
         rule.require_complete(storage)
 
         def look(session: Session) -> tuple[Quarantine | None, Held]:
@@ -65,16 +62,6 @@ def leave(yes: Yes = False, data_dir: DataDir = None, as_json: AsJson = False) -
                 confirm("Is the old server off for good, and may this one issue license keys?")
             change_at(storage, "quarantine off", rule.leave, now=utc_now())
         print_row(_row(None), as_json=as_json)
-
-
-def _opened(data_dir: Path | None) -> Storage:
-    storage = Storage.open(load_settings(data_dir), make=False)
-    try:
-        require_current(storage)
-    except BaseException:
-        storage.close()
-        raise
-    return storage
 
 
 def _row(found: Quarantine | None) -> dict[str, object]:
