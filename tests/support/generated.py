@@ -177,6 +177,8 @@ NASTY: list[str] = [
     "urn:uuid:2964c3c9-0b5d-4d89-b3ac-4668f30bc492",
 ]
 
+CONTROLS = ["\0", "a\0b", "GENERATED-00\0", "\r\n", "\x1b[31m", "\u2028", "\ufeff", "\x7f"]
+
 _JSON: list[Any] = [
     None,
     True,
@@ -197,6 +199,10 @@ _JSON: list[Any] = [
     {"a": [1]},
 ]
 
+
+_NAMING = ["license_key", "identifier", "owner_name", "owner_email", "email", "key", "value", "name", "status"]
+_OTHER_WAYS = {"licenses", "generator_uuid", "count", "validity_days"}
+"""Fields that stand for others."""
 
 _ENDS = ("/delete-license-key", "/delete-product", "/update-product")
 
@@ -219,7 +225,13 @@ def by_chance(seed: int) -> Iterator[Request]:
         if path.endswith(_ENDS) and chance.random() < 0.98:
             # Or there would soon be nothing left to ask for.
             continue
-        fields = dict(_field(chance) for _ in range(chance.randrange(1, 9)))
+        fields: dict[str, Any] = {}
+        if chance.random() < 0.7:
+            # All that is needed, so that what is odd in one place is not hidden behind what is missing in another.
+            fields = {name: chance.choice(values) for name, values in _GOOD.items() if name not in _OTHER_WAYS}
+            fields.update(_odd(chance) for _ in range(chance.randrange(3)))
+        else:
+            fields = dict(_field(chance) for _ in range(chance.randrange(1, 9)))
         if chance.random() < 0.95:
             fields["api_key"] = SAMPLE_KEY
         yield _spoiled(chance, _sent(chance, method, path, fields))
@@ -237,12 +249,16 @@ def good_fields() -> dict[str, str]:
 
 def _field(chance: random.Random) -> tuple[str, Any]:
     name = chance.choice(list(_GOOD))
+    return (name, chance.choice(_GOOD[name])) if chance.random() < 0.55 else _odd(chance)
+
+
+def _odd(chance: random.Random) -> tuple[str, Any]:
+    """A field, more often than not one that names something, with what does not belong there."""
+    name = chance.choice(_NAMING) if chance.random() < 0.5 else chance.choice(list(_GOOD))
     kind = chance.random()
-    if kind < 0.55:
-        return name, chance.choice(_GOOD[name])
-    if kind < 0.9:
-        return name, chance.choice(NASTY)
-    return name, chance.choice(_JSON)
+    if kind < 0.25:
+        return name, chance.choice(CONTROLS)
+    return name, chance.choice(NASTY if kind < 0.8 else _JSON)
 
 
 def _sent(chance: random.Random, method: str, path: str, fields: dict[str, Any]) -> Request:
