@@ -34,6 +34,8 @@ serve: $(VENV)/runtime.stamp
 # More tests at once than there are cores: many wait for processes that start or end.
 # Coverage of branches: all of what decides about bytes, keys and rules, and nine tenths of everything.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+# Tests start hundreds of processes, and each would compile every module anew.
+test test-slow torture soak: export PYTHONDONTWRITEBYTECODE =
 test: DECIDES := src/hanaper/protocol/*,src/hanaper/signing/*,src/hanaper/*/rules.py
 test: $(VENV)/development.stamp
 	rm -f .coverage .coverage.*

@@ -78,7 +78,7 @@ def mortal(hanaper: Hanaper, fault: str) -> Iterator[Mortal]:
     # Who is killed reports no coverage.
     with (
         Storage.open(hanaper.settings) as storage,
-        hanaper.serving("--workers", "2", COVERAGE_PROCESS_CONFIG="", **environment) as server,
+        hanaper.serving("--workers", "2", **environment) as server,
     ):
         server.wait_for("Application startup complete.", times=2)
         yield Mortal(server, storage, fuse)

@@ -98,7 +98,7 @@ def _probing(server: Server) -> Iterator[list[float]]:
 @pytest.mark.parametrize("database_kind", ["sqlite"])
 def test_little_is_read_of_what_is_too_large(demo_on_either: Hanaper) -> None:
     read: dict[str, int] = {}
-    with demo_on_either.serving(COVERAGE_PROCESS_CONFIG="") as server:
+    with demo_on_either.serving() as server:
         server.wait_for("serving")
         pid = server.process.pid
         _sent(server.url, b"", b"a" * 100_000, chunked=False)

@@ -98,7 +98,7 @@ def orders(url: str) -> list[float]:
 def test_slow_clients_are_cut_and_others_served(demo_on_either: Hanaper) -> None:
     with (
         many_files(),
-        demo_on_either.serving("--workers", "2", COVERAGE_PROCESS_CONFIG="") as server,
+        demo_on_either.serving("--workers", "2") as server,
         ExitStack() as stack,
     ):
         server.wait_for_workers(2)

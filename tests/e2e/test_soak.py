@@ -116,7 +116,7 @@ def soak(hanaper: Hanaper, seconds: float, **faults: str) -> tuple[list[Sample],
     """Let customers work with a server, and look at it all the time."""
     every_s = max(seconds / MOST_SAMPLES, 1.0)
     with ExitStack() as stack:
-        server = stack.enter_context(hanaper.serving("--workers", "2", **{"COVERAGE_PROCESS_CONFIG": "", **faults}))
+        server = stack.enter_context(hanaper.serving("--workers", "2", **faults))
         server.wait_for_workers(2)
         customers = Customers(server.url)
         stack.enter_context(at_work(customers.run, range(CLIENTS), customers.end))

@@ -190,7 +190,7 @@ def failpoints(hanaper: Hanaper, pause_s: float, fault: str | None = None) -> It
     """
     hanaper("generator", "set-cap", "1", str(LARGE_CAP))
     armed = hanaper.folder / "armed"
-    more = {"FAILPOINT": str(armed), "FAILPOINT_SLEEP_S": str(pause_s), "COVERAGE_PROCESS_CONFIG": ""}
+    more = {"FAILPOINT": str(armed), "FAILPOINT_SLEEP_S": str(pause_s)}
     if fault is not None:
         more["FAILPOINT_BESIDES"] = fault
     with hanaper.serving("--workers", "2", **mutant("failpoint"), **more) as server:

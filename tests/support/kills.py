@@ -39,7 +39,7 @@ class Killer:
         self.kills = 0
         self._hanaper = hanaper
         # Who is killed reports no coverage, and starts faster without it.
-        self._environment = {**environment, "COVERAGE_PROCESS_CONFIG": ""}
+        self._environment = environment
         self._chance = random.Random(seed)  # noqa: S311 -- a test wants to be repeated
 
     def __str__(self) -> str:

@@ -148,8 +148,19 @@ class Hanaper:
             storage.write(work)
 
     @contextmanager
-    def serving(self, *arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> Iterator["Server"]:
-        """Run `hanaper serve` on a free port for the length of a `with` block; it need not be stopped by the test."""
+    def serving(
+        self, *arguments: str, program: Sequence[str] = PROGRAM, measured: bool = False, **environment: str
+    ) -> Iterator["Server"]:
+        """Run `hanaper serve` on a free port for the length of a `with` block; it need not be stopped by the test.
+
+        Args:
+            arguments: of the command.
+            program: what runs it.
+            measured: whether coverage is. That takes as long as all that a server imports, so it is only for tests of
+                what servers do nowhere else than in processes of their own.
+            environment: besides the command's own.
+        """
+        unmeasured = {} if measured else {"COVERAGE_PROCESS_CONFIG": ""}
         command = [*program, "serve", *arguments]
         if "--port" not in arguments:
             command += ["--port", "0"]
@@ -158,7 +169,7 @@ class Hanaper:
             subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**self.environment, **environment},
+                env={**self.environment, **unmeasured, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=subprocess.PIPE,

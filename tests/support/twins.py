@@ -45,7 +45,7 @@ class Replicas:
         self.kills = 0
         self._hanaper = hanaper
         self._stack = stack
-        self._environment = {**environment, "COVERAGE_PROCESS_CONFIG": ""}
+        self._environment = environment
         self._workers = hanaper.settings.database.startswith("sqlite")
         self._servers = [self._start()] if self._workers else [self._start(), self._start()]
         self._killed: set[int] = set()

@@ -14,8 +14,9 @@ _PROOF = b"hanaper proves that this private key and its public half belong toget
 def proven_signer(private_der: bytes, published_pem: str) -> Signer:
     """Read a private key and prove it.
 
-    The numbers of the key are checked against each other, its public half is compared with the published one, and
-    a signature is made and verified.
+    Its public half is compared with the published one, its numbers are checked against that, and a signature is made and
+    verified. Whether the factors are prime is not asked again, as OpenSSL would for 40 to 300 ms: their product is the
+    published modulus, which was made of two primes, so there are no others.
 
     Args:
         private_der: unencrypted PKCS#8 DER.
@@ -25,7 +26,9 @@ def proven_signer(private_der: bytes, published_pem: str) -> Signer:
         ValueError: what is wrong with the key. The text holds nothing secret.
     """
     try:
-        private_key = serialization.load_der_private_key(private_der, password=None)
+        private_key = serialization.load_der_private_key(
+            private_der, password=None, unsafe_skip_rsa_key_validation=True
+        )
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ValueError("it is not a readable private key") from error
     if not isinstance(private_key, rsa.RSAPrivateKey):
@@ -37,9 +40,25 @@ def proven_signer(private_der: bytes, published_pem: str) -> Signer:
     pair = KeyPair.of(private_key)
     if pair.public_pem != published_pem:
         raise ValueError("its public half is not the published one")
+    if not _consistent(private_key.private_numbers()):
+        raise ValueError("its numbers do not belong together")
     signer = Signer(pair)
     try:
         signer.sign(_PROOF)
     except SigningFailed as error:
         raise ValueError("a signature it made does not verify") from error
     return signer
+
+
+def _consistent(key: rsa.RSAPrivateNumbers) -> bool:
+    """Whether the private numbers are those of the modulus (RFC 8017 3.2)."""
+    n, e = key.public_numbers.n, key.public_numbers.e
+    return (
+        1 < key.p < n
+        and key.p * key.q == n
+        and all(
+            e * exponent % (prime - 1) == 1 and key.d % (prime - 1) == exponent
+            for prime, exponent in ((key.p, key.dmp1), (key.q, key.dmq1))
+        )
+        and key.iqmp * key.q % key.p == 1
+    )
