@@ -6,15 +6,16 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak clean
+.PHONY: help demo serve test test-all test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
 	@echo "make serve   the same server, kept running on $(HOST):$(PORT) with data in ./data"
 	@echo "make test    the tests, on SQLite and on a real PostgreSQL"
+	@echo "make test-all  these, and what waits for many processes: kills, failovers, stops, backups under load"
 	@echo "make test-slow  what takes longer by nature: kills, long lives, measurements"
 	@echo "make lint    format, lint, types, import contracts"
-	@echo "make check   lint and test"
+	@echo "make check   lint and test-all"
 	@echo "make format  let the formatter have its way"
 	@echo "make bench   measure, 12 minutes, and fill docs/performance.md; make bench-growth: up to ten million keys;"
 	@echo "             make bench-verify, make bench-replicas: verification; two replicas behind nginx;"
@@ -35,11 +36,13 @@ serve: $(VENV)/runtime.stamp
 # Coverage of branches: all of what decides about bytes, keys and rules, and nine tenths of everything.
 WORKERS ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 # Tests start hundreds of processes, and each would compile every module anew.
-test test-slow torture soak: export PYTHONDONTWRITEBYTECODE =
-test: DECIDES := src/hanaper/protocol/*,src/hanaper/signing/*,src/hanaper/*/rules.py
-test: $(VENV)/development.stamp
+test test-all test-slow torture soak: export PYTHONDONTWRITEBYTECODE =
+DECIDES := src/hanaper/protocol/*,src/hanaper/signing/*,src/hanaper/*/rules.py
+test: CHOSEN := not slow and not long
+test-all: CHOSEN := not slow
+test test-all: $(VENV)/development.stamp
 	rm -f .coverage .coverage.*
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal --cov --cov-report=
+	$(BIN)/pytest -m '$(CHOSEN)' --numprocesses $(WORKERS) --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report --include='$(DECIDES)' --fail-under=100
 	$(BIN)/coverage report --fail-under=90
 
@@ -53,7 +56,7 @@ lint: $(VENV)/development.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-check: lint test
+check: lint test-all
 
 format: $(VENV)/development.stamp
 	$(BIN)/ruff format

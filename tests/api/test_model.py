@@ -50,6 +50,8 @@ from hanaper.products.models import Product
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
+pytestmark = pytest.mark.long
+
 EXAMPLES, STEPS = 12, 50
 MORE_EXAMPLES = int(os.environ.get("HANAPER_TEST_MODEL_EXAMPLES", "200"))
 MORE_STEPS = int(os.environ.get("HANAPER_TEST_MODEL_STEPS", "50"))

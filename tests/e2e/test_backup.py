@@ -22,6 +22,8 @@ from tests.support.mutants import mutant
 from tests.support.processes import Hanaper
 from tests.support.store_check import Findings
 
+pytestmark = pytest.mark.long
+
 ROUNDS = int(os.environ.get("HANAPER_TEST_BACKUP_ROUNDS", "20"))
 """The first of them every day."""
 

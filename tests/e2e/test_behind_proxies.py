@@ -12,6 +12,8 @@ from tests.support.processes import Hanaper
 from tests.support.proxy import caddy, proxy
 from tests.support.raw import send
 
+pytestmark = pytest.mark.long
+
 FRONTS: dict[str, Callable[..., Any]] = {"nginx": proxy, "caddy": caddy}
 LOGS = {"nginx": "access.log", "caddy": "caddy.log"}
 ORDER = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 1}

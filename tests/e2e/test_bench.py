@@ -17,6 +17,7 @@ needs_tools = pytest.mark.skipif(
 
 
 @needs_tools
+@pytest.mark.long
 def test_the_bench_measures_and_leaves_nothing_behind(bare: Hanaper, tmp_path: Path) -> None:
     # The settings of whoever measures are not for playing: were they used, the bench would fail.
     ended = bare.anew(

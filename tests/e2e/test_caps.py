@@ -19,6 +19,8 @@ from hanaper.clock import utc_now
 from hanaper.protocol import envelope
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 QUANTITIES = (1, 3, 10, 50)
 ROUNDS = int(os.environ.get("HANAPER_TEST_CAP_ROUNDS", "1"))
 

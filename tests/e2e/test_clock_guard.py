@@ -16,6 +16,8 @@ from tests.support.processes import Hanaper, Server
 
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 FORM = {"api_key": "2964c3c9-0b5d-4d89-b3ac-4668f30bc492", "generator_id": "1", "quantity": "1"}
 TEN_YEARS_S = 10 * 365 * 86_400
 WRONG = "the clock is wrong: nothing is signed"

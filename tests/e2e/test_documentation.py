@@ -16,6 +16,8 @@ import pytest
 from tests.support.processes import Hanaper, clean_environment
 from tests.support.slow import first
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTED_ADDRESS = "http://127.0.0.1:8000"
 PROMISED = re.compile(r" # (\d{3} [A-Z].*)$", re.MULTILINE)

@@ -16,6 +16,8 @@ from tests.support.store_check import Findings, Unsettled, check, check_settled
 
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 Expected = tuple[Told, Again]
 CYCLES = int(os.environ.get("HANAPER_TEST_FAILPOINT_CYCLES", "8"))
 

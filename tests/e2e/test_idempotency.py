@@ -23,6 +23,8 @@ from hanaper.idempotency.models import IdempotencyRecord
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 CALLS: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
     "generate": ("generate", {"generator_id": 1, "quantity": 5}, {"batches": 1, "license_keys": 5}),
     "large generate": ("generate", {"generator_id": 1, "quantity": LARGE}, {"batches": 1, "license_keys": LARGE}),

@@ -12,6 +12,8 @@ from tests.support.store_check import Findings, Unsettled, check, check_settled
 
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 CYCLES = int(os.environ.get("HANAPER_TEST_KILL_CYCLES", "30"))
 CYCLES_AT_ONCE = 30
 """On one installation; more of them are spread over several, so that a test can remember what it was told."""

@@ -22,6 +22,8 @@ from hanaper.storage import migrate
 from hanaper.storage.schema import current, head, revisions
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 OLDER = revisions()[:-1]
 KILLS = int(os.environ.get("HANAPER_TEST_UPGRADE_KILLS", "30"))
 A_FEW = 3

@@ -15,6 +15,8 @@ from tests.support.load import SAMPLE_KEY
 from tests.support.processes import Hanaper, Server
 from tests.support.raw import connected
 
+pytestmark = pytest.mark.long
+
 SIZE = 10_000_000
 MOST_READ = 1_000_000
 """The limit of 64 KiB, and what a read of the event loop brings at once."""

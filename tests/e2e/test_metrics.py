@@ -12,7 +12,7 @@ from tests.e2e.conftest import client
 from tests.support.api import Api
 from tests.support.metrics import ADDRESS, Figures, metrics_url, scrape, scrape_when
 from tests.support.mutants import mutant
-from tests.support.processes import Hanaper, Server
+from tests.support.processes import MEASURED, Hanaper, Server
 
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 CANARY = "Canary-2268"
@@ -83,7 +83,7 @@ def test_the_figures_are_exact_and_hold_nothing_a_client_wrote(
     demo_on_either: Hanaper, scratch: Path, workers: int
 ) -> None:
     environment = {**ADDRESS, "TMPDIR": str(scratch), "HANAPER_MAX_QUANTITY": "2000"}
-    with demo_on_either.serving("--workers", str(workers), measured=True, **environment) as server:
+    with demo_on_either.serving("--workers", str(workers), **MEASURED, **environment) as server:
         with client(server.url, demo_on_either) as api:
             server.wait_for_workers(workers)
             keys = ask_all_kinds(api)
@@ -131,7 +131,7 @@ def counts_by_endpoint() -> dict[tuple[str], float]:
 
 
 def test_metrics_have_an_address_of_their_own_and_nothing_else_is_there(demo: Hanaper) -> None:
-    with demo.serving(measured=True, **ADDRESS) as server:
+    with demo.serving(**MEASURED, **ADDRESS) as server:
         url = metrics_url(server)
         assert url.removesuffix("/metrics") != server.url
         base = url.removesuffix("/metrics")
@@ -156,7 +156,7 @@ def die(server: Server, pid: int) -> None:
 
 @pytest.mark.parametrize("database_kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_takes_no_figure_along(demo_on_either: Hanaper, scratch: Path) -> None:
-    with demo_on_either.serving("--workers", "2", measured=True, TMPDIR=str(scratch), **ADDRESS) as server:
+    with demo_on_either.serving("--workers", "2", TMPDIR=str(scratch), **MEASURED, **ADDRESS) as server:
         server.wait_for_workers(2)
         with client(server.url, demo_on_either) as api:
             asked = 0
@@ -209,7 +209,7 @@ def test_the_port_of_the_api_is_refused_whatever_the_address(demo: Hanaper) -> N
 
 
 def test_many_who_say_nothing_do_not_pile_up(demo: Hanaper) -> None:
-    with demo.serving(measured=True, **ADDRESS) as server:
+    with demo.serving(**MEASURED, **ADDRESS) as server:
         host, port = metrics_url(server).removeprefix("http://").removesuffix("/metrics").split(":")
         silent = [socket.create_connection((host, int(port)), timeout=60) for _ in range(20)]
         # Those for whom there is no thread are told at once that there is none.

@@ -29,6 +29,8 @@ from hanaper.products.models import ProductMeta
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 WORKERS = 2
 

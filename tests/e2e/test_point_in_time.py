@@ -15,6 +15,8 @@ from tests.support.load import load
 from tests.support.processes import ForkServer, Hanaper, clean_environment
 from tests.support.store_check import Findings
 
+pytestmark = pytest.mark.long
+
 ROUNDS = int(os.environ.get("HANAPER_TEST_POINT_IN_TIME_ROUNDS", "2"))
 
 

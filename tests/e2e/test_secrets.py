@@ -19,6 +19,8 @@ from hanaper.keystore import kek_file
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 PASSWORD = "Canary-Password-5309"
 PREFIX = "CANARY-PREFIX-"
 IDEMPOTENCY_KEYS = ("Canary-Order-0815-4711", "Canary Order 4712, which is none", "Canary-Order-4713-for-another")

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.e2e.conftest import client
-from tests.support.processes import Hanaper, Server, clean_environment
+from tests.support.processes import MEASURED, Hanaper, Server, clean_environment
 
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 FORM = {"api_key": SAMPLE_KEY, "generator_id": "1", "quantity": "10"}
@@ -46,7 +46,7 @@ def ask(url: str) -> dict[str, Any]:
 
 def test_the_documented_request_is_answered_and_verified_with_tools_everybody_has(bare: Hanaper) -> None:
     made = bare.anew("init", "--demo", "--json").json
-    with bare.serving(measured=True) as server:
+    with bare.serving(**MEASURED) as server:
         command = ["curl", "--silent", "--show-error", "--fail", f"{server.url}/api/v1/generate"]
         command += ["-d", "api_key=2964c3c9-0b5d-4d89-b3ac-4668f30bc492&generator_id=1&quantity=10"]
         body = subprocess.run(command, capture_output=True, check=True, timeout=60, env=bare.environment).stdout
@@ -74,7 +74,7 @@ def test_the_documented_request_is_answered_and_verified_with_tools_everybody_ha
 
 
 def test_an_interrupt_ends_the_server_as_well_as_sigterm_does(demo: Hanaper) -> None:
-    with demo.serving(measured=True) as server:
+    with demo.serving(**MEASURED) as server:
         url = server.url
         assert ask(url)["code"] == 815
         assert server.stop(signal.SIGINT) == 0
@@ -84,7 +84,7 @@ def test_an_interrupt_ends_the_server_as_well_as_sigterm_does(demo: Hanaper) -> 
 
 def test_a_request_under_way_is_answered_before_the_server_ends(demo: Hanaper) -> None:
     body = f"api_key={SAMPLE_KEY}&generator_id=1&quantity=10".encode()
-    with demo.serving(measured=True) as server:
+    with demo.serving(**MEASURED) as server:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=60) as connection, connection.makefile("rb") as answer:
             connection.sendall(
@@ -109,7 +109,7 @@ def test_a_request_under_way_is_answered_before_the_server_ends(demo: Hanaper) -
 
 
 def test_workers_share_the_load_without_a_duplicate_or_an_error(demo_on_either: Hanaper) -> None:
-    with demo_on_either.serving("--workers", "2", measured=True) as server:
+    with demo_on_either.serving("--workers", "2", **MEASURED) as server:
         url = server.url
         server.wait_for("Application startup complete.", times=2)
         clients = [
@@ -140,7 +140,7 @@ def test_workers_share_the_load_without_a_duplicate_or_an_error(demo_on_either: 
 
 
 def test_an_interrupt_of_a_terminal_ends_all_workers(demo: Hanaper) -> None:
-    with demo.serving("--workers", "2", measured=True) as server:
+    with demo.serving("--workers", "2", **MEASURED) as server:
         url = server.url
         server.wait_for("Application startup complete.", times=2)
         assert ask(url)["code"] == 815
@@ -184,7 +184,7 @@ def test_an_outdated_schema_forbids_the_start_until_it_is_migrated(bare: Hanaper
     assert migrated.last_line.endswith("has no global signing key: run `hanaper init`")
     assert hanaper("db", "check", "--json").json["current"] is True
     hanaper("init", "--demo")
-    with hanaper.serving(measured=True) as server:
+    with hanaper.serving(**MEASURED) as server:
         assert ask(server.url)["code"] == 815
     assert (hanaper.data_dir / "key-encryption-key").read_bytes() == key
 
@@ -203,7 +203,7 @@ def test_a_newer_schema_forbids_the_start(demo: Hanaper) -> None:
 
 
 def test_products_and_keys_change_while_the_server_runs(demo: Hanaper) -> None:
-    with demo.serving(measured=True) as server:
+    with demo.serving(**MEASURED) as server:
         url = server.url
         assert ask(url)["code"] == 815
         demo("product", "add", "Second")
@@ -235,7 +235,7 @@ def warnings_of(server: Server) -> list[dict[str, Any]]:
 
 
 def test_demo_data_on_an_open_address_are_warned_of(demo: Hanaper) -> None:
-    with demo.serving("--host", "0.0.0.0", measured=True) as server:  # noqa: S104 -- this is what the warning is about
+    with demo.serving("--host", "0.0.0.0", **MEASURED) as server:  # noqa: S104 -- this is what the warning is about
         warnings = warnings_of(server)
         assert [line["event"].split(":")[0] for line in warnings] == ["this installation has demo data"]
         assert "hanaper api-key revoke" in warnings[0]["cure"]
@@ -243,7 +243,7 @@ def test_demo_data_on_an_open_address_are_warned_of(demo: Hanaper) -> None:
 
 def test_settings_come_from_the_environment_as_well(demo: Hanaper) -> None:
     environment = {"HANAPER_MAX_QUANTITY": "9", "HANAPER_HOST": "localhost", "HANAPER_OPENAPI": "true"}
-    with demo.serving(measured=True, **environment) as server:
+    with demo.serving(**MEASURED, **environment) as server:
         assert warnings_of(server) == []
         with client(server.url, demo) as api:
             refused = api.post("/api/v1/generate", FORM)
@@ -252,7 +252,7 @@ def test_settings_come_from_the_environment_as_well(demo: Hanaper) -> None:
 
 
 def test_the_log_may_be_text_for_people(demo: Hanaper) -> None:
-    with demo.serving(measured=True, HANAPER_LOG_FORMAT="text") as server:
+    with demo.serving(HANAPER_LOG_FORMAT="text", **MEASURED) as server:
         with server.more:
             assert server.more.wait_for(lambda: any("serving" in line for line in server.lines), 60)
         assert "url=http://127.0.0.1:" in server.log
@@ -260,7 +260,7 @@ def test_the_log_may_be_text_for_people(demo: Hanaper) -> None:
 
 
 def test_the_server_is_ready_when_its_database_is(demo: Hanaper) -> None:
-    with demo.serving(measured=True) as server:
+    with demo.serving(**MEASURED) as server:
         for path, said in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
             answer = httpx.get(f"{server.url}{path}", timeout=60, trust_env=False)
             assert (answer.status_code, answer.text) == (200, said)

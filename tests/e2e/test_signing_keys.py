@@ -294,6 +294,7 @@ def exchange_under_load(hanaper: Hanaper, kind: str, number: int) -> None:
         is_in_order(hanaper, clients, rotations)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_kind", ["postgresql"])
 def test_no_answer_is_signed_by_a_key_of_the_past(demo_on_either: Hanaper, database_kind: str) -> None:
     exchange_under_load(demo_on_either, database_kind, 2)

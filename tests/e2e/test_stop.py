@@ -16,6 +16,8 @@ from tests.support.store_check import Findings, check
 
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 STOPS = int(os.environ.get("HANAPER_TEST_STOPS", "1"))
 """Of each kind."""
 MORE = [("sqlite", "2"), ("postgresql", "1")]

@@ -24,6 +24,8 @@ from tests.support.sync_order import commits, left_before_sync, left_while_dirty
 from hanaper.storage.sqlite import journal_mode, library
 from hanaper.web.services import Services
 
+pytestmark = pytest.mark.long
+
 LONE = 14
 AT_ONCE = 8
 ROUNDS = 2

@@ -15,6 +15,8 @@ from tests.support.twins import OTHERS, REQUESTS, Request, Twins, replicas
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 ROUNDS = int(os.environ.get("HANAPER_TEST_TWIN_ROUNDS", "50"))
 ROUNDS_AT_ONCE = 50
 """On one installation."""

@@ -12,6 +12,8 @@ from tests.support.processes import Hanaper, clean_environment
 
 from hanaper import __version__
 
+pytestmark = pytest.mark.long
+
 PARTS = ("pyproject.toml", "README.md", "LICENSE", "src", "alembic", "alembic.ini")
 NEXT_MIGRATION = '''"""What the next release brings."""
 

@@ -19,11 +19,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.flood import flood
-from tests.support.processes import Hanaper, Server
+from tests.support.processes import MEASURED, Hanaper, Server
 from tests.support.raw import connected, receive
 
 from hanaper.app import YOUNG_OBJECTS
 from hanaper.issuing import custom
+
+pytestmark = pytest.mark.long
 
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 CLIENTS = 256
@@ -73,7 +75,7 @@ def workers_of(server: Server, number: int) -> None:
 
 
 def test_two_processes_share_many_who_come_at_once(demo: Hanaper, installed: dict[str, str]) -> None:
-    with demo.serving("--workers", "2", measured=True, **installed) as server:
+    with demo.serving("--workers", "2", **MEASURED, **installed) as server:
         url = server.url
         workers_of(server, 2)
         workers = [int(pid) for pid in re.findall(r"Started server process \[([0-9]+)\]", server.log)]
@@ -98,7 +100,7 @@ def test_two_processes_share_many_who_come_at_once(demo: Hanaper, installed: dic
 
 
 def test_a_process_that_can_take_no_more_goes_on_when_it_can(demo: Hanaper) -> None:
-    with demo.serving(measured=True) as server:
+    with demo.serving(**MEASURED) as server:
         url = server.url
         workers_of(server, 1)
         pid = server.process.pid
@@ -131,7 +133,7 @@ def answered(connection: socket.socket, generator: int) -> bool:
 def test_every_serving_process_spares_the_garbage_collector_what_stays(
     demo: Hanaper, installed: dict[str, str], workers: int
 ) -> None:
-    with demo.serving("--workers", str(workers), measured=True, **installed) as server:
+    with demo.serving("--workers", str(workers), **MEASURED, **installed) as server:
         url = server.url
         workers_of(server, workers)
         seen: dict[int, dict[str, Any]] = {}
@@ -157,7 +159,7 @@ def test_it_serves_without_uvloop_as_well(demo: Hanaper, tmp_path: Path) -> None
     folder.mkdir()
     (folder / "uvloop.py").write_text("raise ImportError('not for this platform')\n")
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    with demo.serving("--workers", "2", measured=True, PYTHONPATH=path) as server:
+    with demo.serving("--workers", "2", PYTHONPATH=path, **MEASURED) as server:
         url = server.url
         workers_of(server, 2)
         with httpx.Client(trust_env=False, timeout=60) as client:
@@ -174,7 +176,7 @@ def test_it_serves_without_uvloop_as_well(demo: Hanaper, tmp_path: Path) -> None
 
 def test_a_worker_that_cannot_begin_says_why_in_one_line_and_the_next_does_better(demo: Hanaper) -> None:
     database = demo.data_dir / "hanaper.db"
-    with demo.serving("--workers", "2", measured=True) as server:
+    with demo.serving("--workers", "2", **MEASURED) as server:
         server.wait_for_workers(2)
         kept = database.rename(database.with_name("kept.db"))
         os.kill(server.workers[0], signal.SIGKILL)
@@ -190,7 +192,7 @@ def test_a_worker_that_cannot_begin_says_why_in_one_line_and_the_next_does_bette
 
 
 def test_all_processes_have_one_budget(demo: Hanaper) -> None:
-    with demo.serving("--workers", "3", measured=True, HANAPER_REQUESTS_PER_MINUTE="300") as server:
+    with demo.serving("--workers", "3", HANAPER_REQUESTS_PER_MINUTE="300", **MEASURED) as server:
         server.wait_for_workers(3)
         plain = request(1)
         statuses = flood(server.url, lambda _: plain, 450, connections=24)

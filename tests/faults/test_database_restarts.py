@@ -10,6 +10,8 @@ from tests.support.clients import Kind, asking, nothing_lost
 from tests.support.clusters import ROLE, Cluster
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 KINDS: tuple[Kind, ...] = ("generate", "create", "verify")
 CLIENTS: tuple[Kind, ...] = ("generate",) * 4 + ("create",) * 3 + ("verify",)
 RECOVERY_S = 2

@@ -14,6 +14,8 @@ from tests.support.clusters import Cluster, give
 from tests.support.processes import Hanaper
 from tests.support.small_disk import SmallDisk, small_disk
 
+pytestmark = pytest.mark.long
+
 KINDS: tuple[Kind, ...] = ("generate", "create", "verify")
 WRITES: tuple[Kind, ...] = ("generate", "create")
 CLIENTS: tuple[Kind, ...] = ("generate",) * 4 + ("create",) * 2 + ("verify",)

@@ -16,6 +16,8 @@ from tests.support.processes import Hanaper
 
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 KINDS: tuple[Kind, ...] = ("generate", "create")
 RECOVERY_S = 10
 LAG_S = 0.3

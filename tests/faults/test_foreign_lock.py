@@ -14,6 +14,8 @@ from tests.faults.conftest import inside, serving
 from tests.support.clients import Caller, Kind, Told, nothing_lost
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 KINDS: tuple[Kind, ...] = ("generate", "create") * 4
 LONGEST_S = 26
 """Fifteen for a turn, ten for the lock, and one."""

@@ -24,6 +24,8 @@ from hanaper.settings import Settings
 from hanaper.storage import engine, postgresql, transactions
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 PROMISE_S = 10
 RECOVERY_S = 5
 POOL_SIZE = 16

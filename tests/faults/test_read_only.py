@@ -17,6 +17,8 @@ from tests.support.clusters import LONGEST_S, Cluster, running
 from tests.support.processes import PROGRAM, Hanaper
 from tests.support.small_disk import small_disk
 
+pytestmark = pytest.mark.long
+
 POWERLESS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 """Root may write what it likes. As anybody else, the server has what the test has."""
 

@@ -15,6 +15,8 @@ from tests.support.clusters import LONGEST_S, Cluster
 from tests.support.mutants import mutant
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 PROMISE_S = 10
 WRITES: tuple[Kind, ...] = ("generate", "create")
 MOST_WAITING = 16 // 2 + 1

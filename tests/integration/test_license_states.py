@@ -44,6 +44,8 @@ from hanaper.settings import ExpiryRule
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = first(1, [10, int(os.environ.get("HANAPER_TEST_STATE_EXAMPLES", "40"))])
 STEPS = 30
 WALKS = first(1, [12, int(os.environ.get("HANAPER_TEST_STATE_WALKS", "20"))])

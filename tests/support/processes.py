@@ -22,6 +22,10 @@ from hanaper.storage.transactions import Storage
 
 LONGEST_S = 60
 PROGRAM = (sys.executable, "-m", "hanaper")
+_COVERAGE = "COVERAGE_PROCESS_CONFIG"
+MEASURED = {name: value for name, value in os.environ.items() if name == _COVERAGE}
+"""For a server whose coverage is measured. That takes as long as all that it imports: for tests of what servers do only
+in processes of their own."""
 _FORK_SERVER = Path(__file__).with_name("fork_server.py")
 
 
@@ -148,19 +152,8 @@ class Hanaper:
             storage.write(work)
 
     @contextmanager
-    def serving(
-        self, *arguments: str, program: Sequence[str] = PROGRAM, measured: bool = False, **environment: str
-    ) -> Iterator["Server"]:
-        """Run `hanaper serve` on a free port for the length of a `with` block; it need not be stopped by the test.
-
-        Args:
-            arguments: of the command.
-            program: what runs it.
-            measured: whether coverage is. That takes as long as all that a server imports, so it is only for tests of
-                what servers do nowhere else than in processes of their own.
-            environment: besides the command's own.
-        """
-        unmeasured = {} if measured else {"COVERAGE_PROCESS_CONFIG": ""}
+    def serving(self, *arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> Iterator["Server"]:
+        """Run `hanaper serve` on a free port for the length of a `with` block; it need not be stopped by the test."""
         command = [*program, "serve", *arguments]
         if "--port" not in arguments:
             command += ["--port", "0"]
@@ -169,7 +162,7 @@ class Hanaper:
             subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**self.environment, **unmeasured, **environment},
+                env={**self.environment, _COVERAGE: "", **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=subprocess.PIPE,

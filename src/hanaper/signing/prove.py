@@ -14,9 +14,9 @@ _PROOF = b"hanaper proves that this private key and its public half belong toget
 def proven_signer(private_der: bytes, published_pem: str) -> Signer:
     """Read a private key and prove it.
 
-    Its public half is compared with the published one, its numbers are checked against that, and a signature is made and
-    verified. Whether the factors are prime is not asked again, as OpenSSL would for 40 to 300 ms: their product is the
-    published modulus, which was made of two primes, so there are no others.
+    Its public half is compared with the published one, its numbers are checked against that, and a signature is made
+    and verified. Whether the factors are prime is not asked again, which would take OpenSSL 40 to 300 ms: their product
+    is the published modulus, which was made of two primes, so there are no others.
 
     Args:
         private_der: unencrypted PKCS#8 DER.
