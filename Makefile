@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test test-all test-slow lint check format lock bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak clean
+.PHONY: help demo serve test test-all test-slow test-hardened lint check format lock sbom bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak fuzz clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -14,6 +14,7 @@ help:
 	@echo "make test    the tests, on SQLite and on a real PostgreSQL"
 	@echo "make test-all  these, and what waits for many processes: kills, failovers, stops, backups under load"
 	@echo "make test-slow  what takes longer by nature: kills, long lives, measurements"
+	@echo "make test-hardened  the tests without rights: user 10001, no capabilities, nothing to write to (needs root)"
 	@echo "make lint    format, lint, types, import contracts"
 	@echo "make check   lint and test-all"
 	@echo "make format  let the formatter have its way"
@@ -24,6 +25,7 @@ help:
 	@echo "make torture the crash tests at length: a thousand kills on each database, two hours"
 	@echo "make soak    three minutes at work, on both databases: memory, descriptors, disk; an hour by SOAK_S=3600"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
+	@echo "make sbom    dist/sbom.cdx.json: what runs, with versions and hashes, for whoever looks for known weaknesses"
 
 demo: $(VENV)/runtime.stamp
 	@$(BIN)/hanaper demo
@@ -50,6 +52,10 @@ test test-all: $(VENV)/development.stamp
 test-slow: $(VENV)/development.stamp
 	$(BIN)/pytest -m slow --log-level=INFO --numprocesses auto --dist worksteal --durations=10
 
+# In a cage as a container engine makes it: tests/support/cage.py. TESTS may name tests and options.
+test-hardened: $(VENV)/development.stamp
+	$(BIN)/python -m tests.support.hardened $(TESTS)
+
 lint: $(VENV)/development.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -64,6 +70,9 @@ format: $(VENV)/development.stamp
 
 lock:
 	$(PYTHON) .ci/lock.py
+
+sbom: $(VENV)/development.stamp
+	$(BIN)/python .ci/sbom.py dist/sbom.cdx.json
 
 bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency: $(VENV)/development.stamp
 	@$(BIN)/python -m benchmarks $(if $(filter bench,$@),full,$(@:bench-%=%))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from fastapi import FastAPI
 from sqlalchemy import make_url
+from tests.support import cage
 from tests.support.api import serving
 
 from hanaper import api
@@ -186,6 +187,10 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 REPLICAS = [name for name in SERVICES if name.startswith("hanaper-")]
 OURS = [*REPLICAS, "init"]
+LOOSENS = {
+    *("privileged", "cap_add", "devices", "device_cgroup_rules", "group_add", "sysctls", "volumes_from"),
+    *("network_mode", "pid", "ipc", "uts", "userns_mode", "cgroup", "cgroup_parent"),
+}
 
 
 def _setting_names(environment: dict[str, str]) -> list[str]:
@@ -214,9 +219,15 @@ def test_every_service_is_restricted(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & set(service)
+    assert service["ulimits"] == {"core": 0}
+    assert not LOOSENS & set(service)
+    assert not [volume for volume in service.get("volumes", []) if ".sock" in volume or volume.startswith("/")]
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
     assert any(entry.startswith("/tmp:") for entry in service["tmpfs"])  # noqa: S108 -- in a container
+    for entry in service["tmpfs"]:
+        options = entry.partition(":")[2].split(",")
+        assert {"noexec", "nosuid", "nodev"} <= set(options)
+        assert any(option.startswith("size=") for option in options)
     assert service["restart"] == ("no" if name == "init" else "unless-stopped")
     tag = TAG.fullmatch(service["image"])
     assert tag is not None
@@ -225,6 +236,23 @@ def test_every_service_is_restricted(name: str) -> None:
     assert ("build" in service) == (name in OURS)
     assert ("user" in service) == (name not in OURS)
     assert not service.get("user", "").startswith("0")
+
+
+def test_the_documented_container_is_restricted_as_well() -> None:
+    commands = re.sub(r"\\\n\s*", "", (ROOT / "docs/docker.md").read_text()).splitlines()
+    [served] = [line for line in commands if line.startswith("docker run --detach")]
+    for option in ("--read-only", "--tmpfs /tmp", "--cap-drop ALL", "--security-opt no-new-privileges"):
+        assert f" {option} " in served
+    assert " --publish 127.0.0.1:" in served
+    assert not [line for line in commands if "--privileged" in line or "--user root" in line]
+
+
+def test_the_cage_of_the_tests_is_what_compose_makes() -> None:
+    """tests/e2e/test_hardened.py runs in it."""
+    assert _of("USER", IMAGE) == [f"{cage.USER}:{cage.USER}"]
+    assert ENVIRONMENT["HANAPER_DATA_DIR"] == cage.DATA
+    for name in OURS:
+        assert SERVICES[name]["tmpfs"] == [f"/tmp:{cage.TMP}"]  # noqa: S108 -- in a container
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

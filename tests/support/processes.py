@@ -111,6 +111,7 @@ class Hanaper:
     forks: ForkServer
     folder: Path
     environment: dict[str, str]
+    program: tuple[str, ...] = PROGRAM
 
     def __call__(self, *arguments: str, status: int = 0, stdin: str | bytes = b"", **environment: str) -> Outcome:
         """Run a command in a fork of a process that has imported hanaper, and expect this exit status."""
@@ -124,7 +125,7 @@ class Hanaper:
     def anew(self, *arguments: str, status: int = 0, stdin: bytes = b"", **environment: str) -> Outcome:
         """Run `python -m hanaper`, as `hanaper` on the command line does, and expect this exit status."""
         ended = subprocess.run(
-            [*PROGRAM, *arguments],
+            [*self.program, *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             input=stdin,
@@ -152,9 +153,9 @@ class Hanaper:
             storage.write(work)
 
     @contextmanager
-    def serving(self, *arguments: str, program: Sequence[str] = PROGRAM, **environment: str) -> Iterator["Server"]:
+    def serving(self, *arguments: str, program: Sequence[str] = (), **environment: str) -> Iterator["Server"]:
         """Run `hanaper serve` on a free port for the length of a `with` block; it need not be stopped by the test."""
-        command = [*program, "serve", *arguments]
+        command = [*(program or self.program), "serve", *arguments]
         if "--port" not in arguments:
             command += ["--port", "0"]
         with (
