@@ -54,7 +54,7 @@ def fuzz(name: str) -> Outcome:
             (folder / "inputs" / digest).write_bytes(data)
         ended = subprocess.run(
             [
-                *(sys.executable, "-m", "tests.fuzz.child", name, str(folder / "inputs")),
+                *(sys.executable, "-m", "tests.fuzz.child", name, str(folder / "words"), str(folder / "inputs")),
                 *(f"-max_total_time={SECONDS}", f"-timeout={LONGEST_RUN_S}", f"-rss_limit_mb={MOST_MEMORY_MB}"),
                 *(f"-artifact_prefix={folder / 'found'}/", f"-max_len={LONGEST_INPUT}", "-print_final_stats=1"),
             ],

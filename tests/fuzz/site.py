@@ -1,7 +1,6 @@
 """The application on SQLite, spoken to by bytes, without a socket."""
 
 import asyncio
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from tests.conftest import client_of
 from tests.support.api import PATIENT
 from uvicorn.server import ServerState
 
-from hanaper import log
 from hanaper.app import create_app, open_services
 from hanaper.clock import utc_now
 from hanaper.install import Installed, install
@@ -184,9 +182,3 @@ def site() -> Iterator[Site]:
         opened = Site(settings, install(settings, demo=True, now=utc_now()))
         yield opened
         opened.close()
-
-
-def be_quiet() -> None:
-    """A fuzzer asks a thousand times a second."""
-    log.configure("error", "text")
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
