@@ -42,6 +42,8 @@ def test_every_answer_is_documented_and_signed(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", f"--checks={CHECKS}"),
                 *(f"--header=Authorization: Bearer {SAMPLE_KEY}", "--seed=25", "--generation-deterministic"),
+                # However busy the machine is.
+                *("--request-timeout=60", "--suppress-health-check=all"),
                 *("--no-color", "--warnings=off", *how_much),
             ],
             cwd=tmp_path,
