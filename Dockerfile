@@ -16,7 +16,7 @@ WORKDIR /build
 RUN ["python", "-m", "venv", "--without-pip", "/opt/hanaper"]
 RUN ["python", "-m", "venv", "--without-pip", "/opt/build"]
 
-# The lock file has three parts, one after the other: runtime, build, development. What both of the first two need stands
+# The lock file has parts, one after the other: runtime, build, and what is not needed here. What both of them need stands
 # in the first only, so the tools are installed from both.
 COPY requirements.lock ./
 RUN ["sed", "-n", "-e", "/^# --- build ---$/q", "-e", "w runtime.lock", "requirements.lock"]

@@ -24,6 +24,7 @@ help:
 	@echo "             make bench-quick: a few minutes, for development (all need wrk and openssl)"
 	@echo "make torture the crash tests at length: a thousand kills on each database, two hours"
 	@echo "make soak    three minutes at work, on both databases: memory, descriptors, disk; an hour by SOAK_S=3600"
+	@echo "make fuzz    what reads the bytes of strangers, fuzzed by coverage, a minute each by FUZZ_S=60 (Linux on x86-64)"
 	@echo "make lock    resolve the dependencies anew (needs uv)"
 	@echo "make sbom    dist/sbom.cdx.json: what runs, with versions and hashes, for whoever looks for known weaknesses"
 
@@ -87,6 +88,11 @@ torture: $(VENV)/development.stamp
 soak: $(VENV)/development.stamp
 	HANAPER_TEST_SOAK_S=$(or $(SOAK_S),180) $(BIN)/pytest -m slow --log-level=INFO --numprocesses 2 tests/e2e/test_soak.py
 
+# Each reader of what strangers write, by coverage: FUZZ_S seconds (60); TARGETS names some of them, FUZZ_KEEP=1 keeps
+# what leads to new places. See CONTRIBUTING.md.
+fuzz: $(VENV)/fuzzing.stamp
+	@$(BIN)/python -m tests.fuzz $(TARGETS)
+
 clean:
 	rm -rf $(VENV) dist benchmarks/scratch .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
@@ -96,7 +102,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) \
 	  || { rm -rf $(VENV); echo "This Python has no venv module. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
-# The lock file has three parts, one after the other: runtime, build, development.
+# The lock file has four parts, one after the other: runtime, build, development, fuzzing.
 $(VENV)/runtime.stamp: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Installing hanaper into $(VENV) (once; takes a minute or two)"
 	@sed '/^# --- development ---$$/,$$d' requirements.lock > $(VENV)/runtime.lock
@@ -105,5 +111,11 @@ $(VENV)/runtime.stamp: requirements.lock pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/development.stamp: requirements.lock $(VENV)/runtime.stamp
-	$(PIP) install --require-hashes --requirement requirements.lock
+	@sed '/^# --- fuzzing ---$$/,$$d' requirements.lock > $(VENV)/development.lock
+	$(PIP) install --require-hashes --requirement $(VENV)/development.lock
+	@touch $@
+
+$(VENV)/fuzzing.stamp: requirements.lock $(VENV)/development.stamp
+	@sed -n '/^# --- fuzzing ---$$/,$$p' requirements.lock > $(VENV)/fuzzing.lock
+	$(PIP) install --require-hashes --requirement $(VENV)/fuzzing.lock
 	@touch $@

@@ -16,7 +16,7 @@ from hanaper.storage import sqlite
 ROOT = Path(__file__).parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
 REQUIRED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-PARTS = re.split(r"(?m)^# --- (?:build|development) ---$", LOCK)
+PARTS = re.split(r"(?m)^# --- (?:build|development|fuzzing) ---$", LOCK)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -62,12 +62,15 @@ def test_every_locked_package_is_pinned_with_hashes() -> None:
     assert all(re.match(r"[a-z0-9._-]+(?:\[[a-z,]+\])?==\S+( ; .+)? \\$", name) for name in names)
 
 
-def test_the_lock_file_has_its_three_parts() -> None:
-    runtime, build, development = PARTS
+def test_the_lock_file_has_its_four_parts() -> None:
+    runtime, build, development, fuzzing = PARTS
     assert "\nfastapi==" in runtime
     assert "\nhatchling==" in build
     assert "\npytest==" in development
     assert "\npytest==" not in runtime
+    # 35 MB, for one platform only: nobody needs them to run the tests.
+    assert re.findall(r"(?m)^[a-z0-9]+(?===)", fuzzing) == ["atheris", "atheris"]
+    assert "\natheris==" not in development
 
 
 def test_what_is_installed_is_what_is_locked() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+from fastapi.routing import APIRoute
 from tests.conftest import SAMPLE_KEY
 
 from hanaper import api
@@ -201,10 +202,12 @@ _JSON: list[Any] = [
 
 
 _NAMING = ["license_key", "identifier", "owner_name", "owner_email", "email", "key", "value", "name", "status"]
+NAMES = sorted(_GOOD)
 _OTHER_WAYS = {"licenses", "generator_uuid", "count", "validity_days"}
 """Fields that stand for others."""
 
-_ENDS = ("/delete-license-key", "/delete-product", "/update-product")
+_DELETE = ("/delete-license-key", "/delete-product")
+_ENDS = (*_DELETE, "/update-product")
 
 
 @dataclass(frozen=True)
@@ -242,9 +245,27 @@ def with_fields(method: str, path: str, fields: dict[str, str]) -> Request:
     return _sent(random.Random(0), method, path, {"api_key": SAMPLE_KEY, **fields})  # noqa: S311 -- only the way to send
 
 
-def good_fields() -> dict[str, str]:
-    """Something good for each field there is."""
-    return {name: values[0] for name, values in _GOOD.items()}
+def fields_of(endpoint: tuple[str, str]) -> list[str]:
+    """What an endpoint says that it reads, and what all of them do. Of one that deletes: what it finds that by."""
+    method, path = endpoint
+    routes = [route for router in api.ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    described = next(route.openapi_extra or {} for route in routes if path.endswith(f"/v1{route.path}"))
+    if method == "GET":
+        names = [parameter["name"] for parameter in described["parameters"]]
+    else:
+        names = list(described["requestBody"]["content"]["application/json"]["schema"]["properties"])
+    return names[:2] if path.endswith(_DELETE) else list(dict.fromkeys([*names, "identifier", "idempotency_key"]))
+
+
+def fields_for(path: str, name: str, value: str) -> dict[str, str]:
+    """Something good for each field there is, and in one of them a text."""
+    good = {name: values[0] for name, values in _GOOD.items()}
+    if path.endswith("-product"):
+        good["status"] = "active"
+    return {
+        **good,
+        name: {"license_keys": json.dumps([value]), "metadata": json.dumps({value: value})}.get(name, value),
+    }
 
 
 def _field(chance: random.Random) -> tuple[str, Any]:

@@ -20,8 +20,15 @@ def test_a_token_is_the_checkpoint() -> None:
         CHECKPOINT.token + "!",
         CHECKPOINT.token.rpartition(":")[0] + ":A",
         "2" + CHECKPOINT.token[1:],
+        CHECKPOINT.token.replace(":70:", ":070:"),
+        CHECKPOINT.token.replace(":3:", ":\u0663:"),
+        CHECKPOINT.token + "=",
+        CHECKPOINT.token + "==A",
     ],
-    ids=["empty", "short", "no version", "more", "no base64", "another version"],
+    ids=[
+        *("empty", "short", "no version", "more", "no base64", "another version", "a zero in front"),
+        *("a digit of another script", "a sign too many", "behind the end of base64"),
+    ],
 )
 def test_nothing_else_is_one(text: str) -> None:
     assert from_token(text) is None

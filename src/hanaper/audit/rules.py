@@ -86,7 +86,7 @@ def from_token(text: str) -> Checkpoint | None:
         signature = base64.urlsafe_b64decode(found["signature"])
     except (binascii.Error, ValueError):
         return None
-    return Checkpoint(
+    checkpoint = Checkpoint(
         int(found["number"]),
         int(found["rows"]),
         int(found["event_id"]),
@@ -95,6 +95,8 @@ def from_token(text: str) -> Checkpoint | None:
         found["kid"],
         signature,
     )
+    # A checkpoint is one word: no zeros in front, no digits of other scripts, nothing that base64 passes over.
+    return checkpoint if checkpoint.token == text.strip() else None
 
 
 def chained(before: bytes, row: Row) -> bytes:
