@@ -16,7 +16,8 @@ EXECUTIONS = int(os.environ.get("HANAPER_TEST_FUZZ_EXECUTIONS", "300"))
 def test_nothing_that_is_read_leads_to_an_accident(name: str) -> None:
     target = import_module(f"tests.fuzz.targets.{name}")
     inputs = corpus.inputs(name)
-    for data in [*corpus.kept(name), *inputs[:: max(len(inputs) // EXECUTIONS, 1)], *mutated(inputs, EXECUTIONS)]:
+    number = EXECUTIONS // getattr(target, "COST", 1)
+    for data in [*corpus.kept(name), *inputs[:: max(len(inputs) // number, 1)], *mutated(inputs, number)]:
         try:
             target.run(data)
         except Exception as error:
