@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 _logger = logging.getLogger(__name__)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("database_kind", "how_much"),
     first(1, [("sqlite", SHORT), ("postgresql", SHORT), ("sqlite", LONG), ("postgresql", LONG)]),
