@@ -29,7 +29,7 @@ from hanaper.web.services import Services
 
 SAMPLES = 50_000
 """Of each class."""
-FEW, MANY = 200, 5_000
+FEW, MANY = 60, 5_000
 """Of the same few wrong keys a processor learns the way by heart, and it is that which would be measured."""
 
 Classes = dict[str, list[str]]

@@ -13,7 +13,8 @@ from tests.support import cage
 
 ROOT = Path(__file__).parents[2]
 TESTS = ("tests/unit", "tests/wire", "tests/integration", "tests/api")
-# Tests make programs and databases in their folders.
+# On a disk: of databases in memory `hanaper doctor` thinks what it should.
+FOLDER = ("--basetemp", f"{cage.DATA}/tests")
 TMP = "mode=1777,nosuid,nodev"
 
 
@@ -29,7 +30,7 @@ def main() -> None:
         **{name: value for name, value in os.environ.items() if name.startswith("HANAPER_TEST_")},
     }
     asked = sys.argv[1:] or TESTS
-    pytest = ["env", f"--chdir={ROOT}", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *asked]
+    pytest = ["env", f"--chdir={ROOT}", sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *FOLDER, *asked]
     with tempfile.TemporaryDirectory() as data:
         os.chown(data, cage.USER, cage.USER)
         command = cage.command(Path(data), *pytest, tmp=TMP)
