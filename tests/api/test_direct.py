@@ -343,7 +343,7 @@ def test_a_response_is_as_the_base_class_would_have_made_it(world: World) -> Non
 
 def test_a_failure_is_such_a_response(world: World) -> None:
     refusal = Refusal(codes.BODY_TOO_LARGE, headers={"Connection": "close"})
-    start, body = sent(failure_response(refusal, world.services.signing))
+    start, body = sent(asyncio.run(failure_response(refusal, world.services.signing)))
     assert start["status"] == 413
     headers = start["headers"]
     assert isinstance(headers, Sequence)

@@ -1,5 +1,6 @@
 """What never reaches an endpoint: 1700 to 1706, headers, health (docs/errors.md)."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
@@ -270,17 +271,17 @@ def test_a_bug_after_the_keys_are_written_leaves_none_of_them(
     assert (counts(services.storage).license_keys, counts(services.storage).batches) == (0, 0)
 
 
-def _flipped(signer: Signer, message: bytes) -> bytes:
-    good = _raw(signer, message)
+def _flipped(signer: Signer, digest: bytes) -> bytes:
+    good = _raw(signer, digest)
     return bytes([good[0] ^ 1]) + good[1:]
 
 
-def _shortened(signer: Signer, message: bytes) -> bytes:
-    return _raw(signer, message)[:-1]
+def _shortened(signer: Signer, digest: bytes) -> bytes:
+    return _raw(signer, digest)[:-1]
 
 
-def _of_something_else(signer: Signer, message: bytes) -> bytes:
-    return _raw(signer, message + b"=")
+def _of_something_else(signer: Signer, digest: bytes) -> bytes:
+    return _raw(signer, hashlib.sha256(digest).digest())
 
 
 def _nothing(_: Signer, __: bytes) -> bytes:

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from hanaper.settings import MINIMUM_KEY_BITS
 from hanaper.signing.key_pair import PUBLIC_EXPONENT, KeyPair
-from hanaper.signing.signer import Signer, SigningFailed
+from hanaper.signing.signer import PrivateKey, Signer, SigningFailed
 
 _PROOF = b"hanaper proves that this private key and its public half belong together"
 
@@ -37,7 +37,16 @@ def proven_signer(private_der: bytes, published_pem: str) -> Signer:
     pair = KeyPair.of(private_key)
     if pair.public_pem != published_pem:
         raise ValueError("its public half is not the published one")
-    signer = Signer(pair)
+    return proven(pair)
+
+
+def proven(key: PrivateKey) -> Signer:
+    """Prove a private key by a signature that its published half accepts.
+
+    Raises:
+        ValueError: it does not, or the key is too short.
+    """
+    signer = Signer(key)
     try:
         signer.sign(_PROOF)
     except SigningFailed as error:
