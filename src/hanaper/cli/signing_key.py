@@ -18,7 +18,7 @@ from hanaper.keystore import kek_file, rotate, store
 from hanaper.keystore.keys import NewKey
 from hanaper.keystore.models import SigningKey
 from hanaper.products import store as products
-from hanaper.refusal import Invalid, Misconfigured, Unavailable
+from hanaper.refusal import Invalid, Misconfigured, TokenAway
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -185,7 +185,7 @@ def _delete_in_token(services: Services, kid: str) -> None:
         return
     try:
         services.keystore.destroy(row)
-    except (Misconfigured, Unavailable) as fault:
+    except (Misconfigured, TokenAway) as fault:
         raise type(fault)(
             f"signing key {kid} is destroyed for hanaper, and what token {row.token!r} has of it could not be deleted: "
             f"{fault}; run the command again when the token is there"

@@ -15,7 +15,6 @@ from hanaper.protocol.codes import Code, SignedBy
 from hanaper.protocol.envelope import seal
 from hanaper.protocol.long_payload import LongPayload
 from hanaper.protocol.payload import JsonValue, Payload
-from hanaper.refusal import Unavailable
 from hanaper.signing.keyring import Keyring
 from hanaper.signing.signer import Signer, SigningFailed
 
@@ -264,7 +263,7 @@ class SigningService:
         began = perf_counter()
         try:
             signature = sign(message)
-        except (SigningFailed, Unavailable):
+        except SigningFailed:
             self._meter.not_signed()
             raise
         self._meter.signed(perf_counter() - began)
@@ -274,7 +273,7 @@ class SigningService:
         began = perf_counter()
         try:
             signature = await signer.sign_meanwhile(message)
-        except (SigningFailed, Unavailable):
+        except SigningFailed:
             self._meter.not_signed()
             raise
         self._meter.signed(perf_counter() - began)

@@ -5,7 +5,7 @@ import hashlib
 from concurrent.futures import Future
 from typing import Protocol, final, runtime_checkable
 
-from hanaper.refusal import Unavailable
+from hanaper.refusal import TokenAway
 from hanaper.signing.verifier import Verifier
 
 LONGEST_WAIT_S = 5.0
@@ -35,7 +35,7 @@ class PrivateKey(Protocol):
         """The signature of a message with this SHA-256.
 
         Raises:
-            Unavailable: it cannot be had now.
+            TokenAway: it cannot be had now.
         """
 
 
@@ -47,7 +47,7 @@ class DistantKey(PrivateKey, Protocol):
         """Have a signature made elsewhere.
 
         Raises:
-            Unavailable: it cannot be had now.
+            TokenAway: it cannot be had now.
         """
 
 
@@ -89,7 +89,7 @@ class Signer:
 
         Raises:
             SigningFailed: the signature does not verify.
-            Unavailable: the key is elsewhere, and cannot be had now.
+            TokenAway: the key is elsewhere, and cannot be had now.
         """
         return self.sign_digest(hashlib.sha256(message).digest())
 
@@ -99,7 +99,7 @@ class Signer:
 
         Raises:
             SigningFailed: the signature does not verify.
-            Unavailable: the key is elsewhere, and cannot be had now.
+            TokenAway: the key is elsewhere, and cannot be had now.
         """
         return self._verified(digest, self._raw(digest))
 
@@ -109,7 +109,7 @@ class Signer:
 
         Raises:
             SigningFailed: the signature does not verify.
-            Unavailable: the key is elsewhere, and cannot be had now.
+            TokenAway: the key is elsewhere, and cannot be had now.
         """
         if self._distant is None:
             return self.sign(message)
@@ -118,7 +118,7 @@ class Signer:
         try:
             raw = await asyncio.wait_for(asyncio.wrap_future(begun), LONGEST_WAIT_S)
         except TimeoutError:
-            raise Unavailable(f"signing key {self.kid} has not signed within {LONGEST_WAIT_S:g} s") from None
+            raise TokenAway(f"signing key {self.kid} has not signed within {LONGEST_WAIT_S:g} s") from None
         return self._verified(digest, raw)
 
     def _raw(self, digest: bytes) -> bytes:

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hanaper.refusal import Unavailable
+from hanaper.refusal import TokenAway
 from hanaper.signing.signer import LONGEST_WAIT_S
 
 
@@ -42,11 +42,11 @@ class TokenKey:
         """Wait for the raw signature.
 
         Raises:
-            Unavailable: the token does not answer.
+            TokenAway: the token does not answer.
         """
         begun = self.ask(digest)
         try:
             return begun.result(LONGEST_WAIT_S)
         except TimeoutError:
             begun.cancel()
-            raise Unavailable(f"token {self.token.label!r} has not signed within {LONGEST_WAIT_S:g} s") from None
+            raise TokenAway(f"token {self.token.label!r} has not signed within {LONGEST_WAIT_S:g} s") from None

@@ -48,9 +48,10 @@ class Module:
             try:
                 self._library = pkcs11.lib(str(self.file))
             except PKCS11Error as error:
-                text = str(error) or type(error).__name__
+                if not str(error):
+                    raise  # It is one, and says itself what it lacks: SoftHSM2 its folder.
                 raise Misconfigured(
-                    f"HANAPER_PKCS11_MODULE names {self.file}, which cannot be used as a PKCS#11 library: {text}"
+                    f"HANAPER_PKCS11_MODULE names {self.file}, which cannot be used as a PKCS#11 library: {error}"
                 ) from error
         self._library.initialize()
         return self._library

@@ -22,7 +22,7 @@ from pkcs11.exceptions import (
 )
 
 from hanaper import log, secret_file
-from hanaper.refusal import Misconfigured, Unavailable
+from hanaper.refusal import Misconfigured, TokenAway
 from hanaper.signing.signer import LONGEST_WAIT_S
 from hanaper.token.key import TokenKey
 from hanaper.token.module import Module
@@ -68,7 +68,7 @@ class Token:
 
         Raises:
             Misconfigured: the library, the PIN file or the PIN is wrong.
-            Unavailable: the token is not there, or does not answer.
+            TokenAway: the token is not there, or does not answer.
         """
         self._ask(lambda _: None)
 
@@ -77,7 +77,7 @@ class Token:
 
         Raises:
             Misconfigured: the library, the PIN file or the PIN is wrong, or the token gives keys away.
-            Unavailable: the token is not there, or makes none.
+            TokenAway: the token is not there, or makes none.
         """
         self.require()
         try:
@@ -95,7 +95,7 @@ class Token:
         Raises:
             ValueError: there is none; the text says what there is instead.
             Misconfigured: the library, the PIN file or the PIN is wrong.
-            Unavailable: the token is not there, or does not answer.
+            TokenAway: the token is not there, or does not answer.
         """
         try:
             self._ask(lambda session: session.require(kid, public_pem))
@@ -108,7 +108,7 @@ class Token:
 
         Raises:
             Misconfigured: the library, the PIN file or the PIN is wrong.
-            Unavailable: the token is not there, or does not answer.
+            TokenAway: the token is not there, or does not answer.
         """
         return self._ask(lambda session: session.destroy(kid))
 
@@ -117,15 +117,15 @@ class Token:
 
         Raises:
             Misconfigured: the library, the PIN file or the PIN is wrong.
-            Unavailable: the token is not there, or does not answer.
+            TokenAway: the token is not there, or does not answer.
         """
         return self._ask(HeldSession.kids)
 
     def begin_signing(self, kid: str, public_pem: str, digest: bytes) -> Future[bytes]:
-        """Have the raw signature of a message with this SHA-256 made. All that can go wrong is `Unavailable`.
+        """Have the raw signature of a message with this SHA-256 made. All that can go wrong is `TokenAway`.
 
         Raises:
-            Unavailable: the token is away.
+            TokenAway: the token is away.
         """
         self._require_presence()
 
@@ -133,9 +133,9 @@ class Token:
             try:
                 return self._carry_out(lambda session: session.sign_digest(kid, public_pem, digest), again=True)
             except NotInToken as error:
-                raise Unavailable(f"signing key {kid} cannot be had from token {self.label!r}: {error}") from error
+                raise TokenAway(f"signing key {kid} cannot be had from token {self.label!r}: {error}") from error
             except Misconfigured as error:
-                raise Unavailable(str(error)) from error
+                raise TokenAway(str(error)) from error
 
         return self._module.thread.submit(sign, LONGEST_WAIT_S)
 
@@ -154,12 +154,12 @@ class Token:
         """Whoever would only wait, is refused at once."""
         away = self._away
         if away is not None and monotonic() < away[0]:
-            raise Unavailable(away[1])
+            raise TokenAway(away[1])
         if self._module.thread.hangs:
             raise self._hangs()
 
-    def _hangs(self) -> Unavailable:
-        return Unavailable(f"token {self.label!r} does not answer")
+    def _hangs(self) -> TokenAway:
+        return TokenAway(f"token {self.label!r} does not answer")
 
     def _carry_out(self, work: Callable[[HeldSession], Result], *, again: bool) -> Result:
         """In the thread. After a failure the library is begun anew, and the work once more."""
@@ -181,12 +181,12 @@ class Token:
             _logger.info("the token is back", token=self.label)
         return result
 
-    def _gone(self, reason: str) -> Unavailable:
+    def _gone(self, reason: str) -> TokenAway:
         text = f"token {self.label!r} cannot be used ({reason}): see whether it is there, and its own log"
         if self._away is None:
             _logger.error("the token cannot be used", token=self.label, reason=reason)
         self._away = (monotonic() + BACK_OFF_S, text)
-        return Unavailable(text)
+        return TokenAway(text)
 
     def _session(self) -> HeldSession:
         generation = self._module.generation

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hanaper import log
 from hanaper.clock import ClockWrong
-from hanaper.refusal import Unavailable
+from hanaper.refusal import TokenAway, Unavailable
 from hanaper.signing.signer import SigningFailed
 from hanaper.web.services import Services
 
@@ -59,7 +59,7 @@ async def keys_sign(services: Services) -> str | None:
     try:
         async with asyncio.timeout(LONGEST_SIGNATURE_S):
             await services.signing.works()
-    except (Unavailable, SigningFailed, TimeoutError):
+    except (TokenAway, SigningFailed, TimeoutError):
         return "the token does not sign"
     return None
 
