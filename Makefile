@@ -44,6 +44,7 @@ test: $(VENV)/development.stamp
 # What takes minutes. Environment variables say how much of it: CONTRIBUTING.md. At the end stands what was measured.
 test-slow: $(VENV)/development.stamp
 	$(BIN)/pytest -m slow --log-level=INFO --numprocesses auto --dist worksteal --durations=10
+	HANAPER_TEST_KEYS_IN=token $(BIN)/pytest --numprocesses auto --dist worksteal tests/api
 
 lint: $(VENV)/development.stamp
 	$(BIN)/ruff format --check
