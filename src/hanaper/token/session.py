@@ -109,7 +109,11 @@ class HeldSession:
         return sorted(label.removeprefix(LABEL) for label in labels if label.startswith(LABEL))
 
     def _find(self, kid: str, public_pem: str) -> types.SignMixin:
-        wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.ID: bytes.fromhex(kid)}
+        wanted = {
+            Attribute.CLASS: ObjectClass.PRIVATE_KEY,
+            Attribute.KEY_TYPE: KeyType.RSA,
+            Attribute.ID: bytes.fromhex(kid),
+        }
         found = list(self.session.get_objects(wanted))
         for key in found:
             if isinstance(key, types.SignMixin) and _published(key)[0] == public_pem:
