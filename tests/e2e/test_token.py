@@ -84,6 +84,7 @@ def test_an_installation_may_have_its_keys_in_a_token_from_the_beginning(in_toke
     in_token("generate", "--generator", "1", "--quantity", "2")
     in_token("init", "--demo")
     in_token("check-store")
+    in_token("audit", "verify")
     assert listed(in_token).keys() == rows.keys()
     product = in_token("product", "add", "Another", "--json").json
     assert listed(in_token)[product["signing_key"]]["place"] == f"token {token.label}"
@@ -260,6 +261,12 @@ def test_a_server_whose_token_is_taken_away_and_put_back_with_a_wrong_pin_and_th
         assert PIN not in server.log
     batches = in_token("check-store", "--json").json["checked"]["batches"]
     assert batches == 2
+
+
+@pytest.mark.slow
+def test_a_demonstration_leaves_nothing_in_the_token(bare: Hanaper, token: SoftToken) -> None:
+    within(bare, dict(token.environment))("demo")
+    assert labels(token) == []
 
 
 @pytest.mark.slow
