@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from pkcs11.constants import Attribute, ObjectClass
@@ -18,12 +19,14 @@ from tests.support.tokens import PIN, SoftToken
 
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.wrapping import KeyEncryptionKey
-from hanaper.refusal import Misconfigured, OutcomeUnknown, Unavailable
+from hanaper.metrics.meter import Meter
+from hanaper.refusal import Misconfigured, OutcomeUnknown, TokenAway, Unavailable
 from hanaper.settings import Settings
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.prove import proven
 from hanaper.signing.signer import Signer, SigningFailed
 from hanaper.signing.verifier import Verifier
+from hanaper.storage.failures import translated
 from hanaper.token import key as token_key
 from hanaper.token import token as of_token
 from hanaper.token.configured import configured
@@ -310,6 +313,18 @@ def test_a_token_that_hangs_keeps_nobody(token: Token, made: TokenKey, monkeypat
 
 def made_anew(token: Token, key: TokenKey) -> TokenKey:
     return TokenKey(token, key.kid, key.public_pem, key.bits)
+
+
+def test_a_token_that_is_away_is_not_held_against_the_database() -> None:
+    class Counting(Meter):
+        unavailable = Mock()
+
+    with pytest.raises(TokenAway), translated(None, Counting()):
+        raise TokenAway("the token is away")
+    Counting.unavailable.assert_not_called()
+    with pytest.raises(Unavailable), translated(None, Counting()):
+        raise Unavailable("the database is away")
+    Counting.unavailable.assert_called_once_with("database")
 
 
 # --- the PIN ---
