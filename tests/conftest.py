@@ -26,6 +26,7 @@ from hanaper.web.services import Services
 
 KEYS_IN = os.environ.get("HANAPER_TEST_KEYS_IN", "database")
 """Where all tests have their signing keys; those that are marked `also_in_token` run for both places anyway."""
+IN_THIS_PROCESS = pytest.mark.skipif(KEYS_IN == "token", reason="of keys that are in this process")
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 
 
@@ -80,7 +81,7 @@ def soft_token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that is marked so runs a second time with the signing keys in a token."""
     if metafunc.definition.get_closest_marker("also_in_token"):
-        metafunc.parametrize("keys_in", ["database", "token"], indirect=True)
+        metafunc.parametrize("keys_in", sorted({KEYS_IN, "token"}), indirect=True)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
-from tests.conftest import SAMPLE_KEY, Installation
+from tests.conftest import KEYS_IN, SAMPLE_KEY, Installation, token_settings
 from tests.support.api import Api, serving
 from tests.support.raw import send
 from tests.support.world import World, counts
@@ -177,10 +177,12 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Both]:
+def both(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, request: pytest.FixtureRequest
+) -> Iterator[Both]:
     folder = tmp_path_factory.mktemp("both") / "data"
     shutil.copytree(sqlite_template, folder)
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, **token_settings(KEYS_IN, request))
     # The time stands still, so that the same answer is the same bytes.
     services, others = (open_services(settings, lambda: NOW) for _ in range(2))
     direct = create_app(services)

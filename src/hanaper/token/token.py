@@ -79,10 +79,9 @@ class Token:
             Misconfigured: the library, the PIN file or the PIN is wrong, or the token gives keys away.
             TokenAway: the token is not there, or makes none.
         """
-        self.require()
         try:
-            # Not twice: the first may have been made.
-            pem, kid = self._ask(lambda session: session.generate(bits), LONGEST_CREATION_S, again=False)
+            # Where that is done twice, the first is left without a name; `hanaper doctor` finds it.
+            pem, kid = self._ask(lambda session: session.generate(bits), LONGEST_CREATION_S)
         except TooOpen:
             raise Misconfigured(
                 f"token {self.label!r} makes keys that can be read out of it: see its manual, or use another"
@@ -131,7 +130,7 @@ class Token:
 
         def sign() -> bytes:
             try:
-                return self._carry_out(lambda session: session.sign_digest(kid, public_pem, digest), again=True)
+                return self._carry_out(lambda session: session.sign_digest(kid, public_pem, digest))
             except NotInToken as error:
                 raise TokenAway(f"signing key {kid} cannot be had from token {self.label!r}: {error}") from error
             except Misconfigured as error:
@@ -139,11 +138,9 @@ class Token:
 
         return self._module.thread.submit(sign, LONGEST_WAIT_S)
 
-    def _ask(
-        self, work: Callable[[HeldSession], Result], longest_s: float = 2 * LONGEST_WAIT_S, *, again: bool = True
-    ) -> Result:
+    def _ask(self, work: Callable[[HeldSession], Result], longest_s: float = 2 * LONGEST_WAIT_S) -> Result:
         self._require_presence()
-        future = self._module.thread.submit(lambda: self._carry_out(work, again=again), longest_s)
+        future = self._module.thread.submit(lambda: self._carry_out(work), longest_s)
         try:
             return future.result(longest_s)
         except TimeoutError:
@@ -161,14 +158,12 @@ class Token:
     def _hangs(self) -> TokenAway:
         return TokenAway(f"token {self.label!r} does not answer")
 
-    def _carry_out(self, work: Callable[[HeldSession], Result], *, again: bool) -> Result:
+    def _carry_out(self, work: Callable[[HeldSession], Result]) -> Result:
         """In the thread. After a failure the library is begun anew, and the work once more."""
         try:
             try:
                 result = work(self._session())
             except PKCS11Error:
-                if not again:
-                    raise
                 self._module.begin_anew()
                 result = work(self._session())
         except PKCS11Error as error:
