@@ -52,6 +52,7 @@ test test-all: $(VENV)/development.stamp
 # What takes minutes. Environment variables say how much of it: CONTRIBUTING.md. At the end stands what was measured.
 test-slow: $(VENV)/development.stamp
 	$(BIN)/pytest -m slow --log-level=INFO --numprocesses auto --dist worksteal --durations=10
+	HANAPER_TEST_KEYS_IN=token $(BIN)/pytest --numprocesses auto --dist worksteal tests/api
 
 # In a cage as a container engine makes it: tests/support/cage.py. TESTS may name tests and options.
 test-hardened: $(VENV)/development.stamp

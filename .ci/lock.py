@@ -24,7 +24,8 @@ COMMAND += ["--no-strip-extras", "--no-annotate", "--quiet", "pyproject.toml"]
 
 def resolve(constraints: Path, *groups: str) -> dict[str, str]:
     """Packages by name, each with its line and its hashes, or several, for different versions of Python."""
-    options = [option for group in groups for option in ("--group", group)]
+    # With the extra: it is small, and whoever has the image can add nothing to it.
+    options = ["--extra", "pkcs11", *(option for group in groups for option in ("--group", group))]
     found = subprocess.run(
         [*COMMAND, "--constraint", str(constraints), *options], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -10,11 +10,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.api import Api, serving
 from tests.support.postgresql import PostgresqlServer, running_server
 from tests.support.processes import ForkServer, fork_server
+from tests.support.tokens import SoftToken, make_token
 
 from hanaper.app import create_app, open_services
 from hanaper.clock import utc_now
@@ -22,6 +24,9 @@ from hanaper.install import Installed, install
 from hanaper.settings import Settings
 from hanaper.web.services import Services
 
+KEYS_IN = os.environ.get("HANAPER_TEST_KEYS_IN", "database")
+"""Where all tests have their signing keys; those that are marked `also_in_token` run for both places anyway."""
+IN_THIS_PROCESS = pytest.mark.skipif(KEYS_IN == "token", reason="of keys that are in this process")
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 
 
@@ -66,19 +71,71 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("template") / "data"
-    install(Settings(data_dir=folder), demo=True, now=utc_now())
+def soft_token(tmp_path_factory: pytest.TempPathFactory) -> SoftToken:
+    """The one token of this process: its library reads its settings once."""
+    token = make_token(tmp_path_factory.mktemp("token"))
+    os.environ["SOFTHSM2_CONF"] = str(token.configuration)
+    return token
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is marked so runs a second time with the signing keys in a token."""
+    if metafunc.definition.get_closest_marker("also_in_token"):
+        metafunc.parametrize("keys_in", sorted({KEYS_IN, "token"}), indirect=True)
+
+
+@pytest.fixture
+def keys_in(request: pytest.FixtureRequest) -> str:
+    """Where the signing keys are: "database" or "token"."""
+    place: str = getattr(request, "param", KEYS_IN)
+    return place
+
+
+def token_settings(place: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of the token, where the signing keys are in it."""
+    if place != "token":
+        return {}
+    token: SoftToken = request.getfixturevalue("soft_token")
+    return token.settings
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    return _sqlite_template(KEYS_IN, tmp_path_factory, request)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template_in_token(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    return _sqlite_template("token", tmp_path_factory, request)
+
+
+def _sqlite_template(place: str, folders: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    folder = folders.mktemp("template") / "data"
+    install(Settings(data_dir=folder, **token_settings(place, request)), demo=True, now=utc_now())
     return folder
 
 
 @pytest.fixture(scope="session")
 def postgresql_template(
-    postgresql_server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory
+    postgresql_server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> tuple[str, Path]:
-    folder = tmp_path_factory.mktemp("template") / "data"
-    name = postgresql_server.create_database()
-    install(Settings(data_dir=folder, database_url=postgresql_server.url(name)), demo=True, now=utc_now())
+    return _postgresql_template(KEYS_IN, postgresql_server, tmp_path_factory, request)
+
+
+@pytest.fixture(scope="session")
+def postgresql_template_in_token(
+    postgresql_server: PostgresqlServer, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[str, Path]:
+    return _postgresql_template("token", postgresql_server, tmp_path_factory, request)
+
+
+def _postgresql_template(
+    place: str, server: PostgresqlServer, folders: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[str, Path]:
+    folder = folders.mktemp("template") / "data"
+    name = server.create_database()
+    settings = Settings(data_dir=folder, database_url=server.url(name), **token_settings(place, request))
+    install(settings, demo=True, now=utc_now())
     return name, folder
 
 
@@ -101,19 +158,23 @@ def empty_database_url(database_kind: str, request: pytest.FixtureRequest, tmp_p
 
 
 @pytest.fixture
-def installation(database_kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+def installation(
+    database_kind: str, keys_in: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[Installation]:
     """A copy of the installation with demo data, on the database the test runs for."""
     folder = tmp_path / "data"
+    of_token = token_settings(keys_in, request)
+    suffix = "_in_token" if of_token and keys_in != KEYS_IN else ""
     if database_kind == "sqlite":
-        shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
-        settings = Settings(data_dir=folder, failures_per_minute=0)
+        shutil.copytree(request.getfixturevalue(f"sqlite_template{suffix}"), folder)
+        settings = Settings(data_dir=folder, failures_per_minute=0, **of_token)
         yield Installation(settings, install(settings, demo=True, now=utc_now()))
         return
     server: PostgresqlServer = request.getfixturevalue("postgresql_server")
-    template, template_folder = request.getfixturevalue("postgresql_template")
+    template, template_folder = request.getfixturevalue(f"postgresql_template{suffix}")
     shutil.copytree(template_folder, folder)
     name = server.create_database(template)
-    settings = Settings(data_dir=folder, database_url=server.url(name), failures_per_minute=0)
+    settings = Settings(data_dir=folder, database_url=server.url(name), failures_per_minute=0, **of_token)
     yield Installation(settings, install(settings, demo=True, now=utc_now()))
     server.drop_database(name)
 
@@ -138,12 +199,12 @@ def lasting(request: pytest.FixtureRequest, folder: Path) -> Settings:
     """A copy of the installation with demo data, for a fixture that many tests share; its parameter is the database."""
     if request.param == "sqlite":
         shutil.copytree(request.getfixturevalue("sqlite_template"), folder)
-        return Settings(data_dir=folder, failures_per_minute=0)
+        return Settings(data_dir=folder, failures_per_minute=0, **token_settings(KEYS_IN, request))
     server: PostgresqlServer = request.getfixturevalue("postgresql_server")
     template, template_folder = request.getfixturevalue("postgresql_template")
     shutil.copytree(template_folder, folder)
     url = server.url(server.create_database(template))
-    return Settings(data_dir=folder, database_url=url, failures_per_minute=0)
+    return Settings(data_dir=folder, database_url=url, failures_per_minute=0, **token_settings(KEYS_IN, request))
 
 
 def client_of(base_url: str, installed: Installed) -> Api:

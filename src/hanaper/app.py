@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from hanaper import __version__, api, clock, log
@@ -55,7 +57,7 @@ def open_services(
     Raises:
         Misconfigured: the database is not there, its schema is not current, it was restored and not put in quarantine,
             or a key is wrong, missing or damaged.
-        Unavailable: the database does not answer.
+        Unavailable: the database or the token does not answer.
     """
     storage = Storage.open(settings, meter, make=False, serving=serving)
     try:
@@ -63,7 +65,7 @@ def open_services(
         quarantine.require_complete(storage)
         guard = _guarded_clock(storage)
         keystore = Keystore.from_settings(settings)
-        keyring = keystore.keyring(storage)
+        keyring = keystore.keyring(storage, at_need=not serving)
         pepper = storage.read(keystore.pepper)
     except BaseException:
         storage.close()
@@ -120,9 +122,13 @@ def create_app(services: Services, *, follow_signals: bool = False, listener: so
             app.include_router(router, prefix=base_path)
     app.include_router(health.router)
     app.include_router(jwks.router)
+
+    async def failed(_: Request, error: Exception) -> Response:
+        return await failure_response(error, services.signing)
+
     # The framework's own answers, to unknown paths and wrong methods, become signed ones too.
     for kind in (HTTPException, Exception):
-        app.add_exception_handler(kind, lambda _, error: failure_response(error, services.signing))
+        app.add_exception_handler(kind, failed)
     _warn_of_missing_functions(services.storage)
     _warn_of_quarantine(services.storage)
     inner = Direct(app, api.direct_routes())

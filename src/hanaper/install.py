@@ -17,7 +17,6 @@ from hanaper.products import store as products
 from hanaper.products.create import NewProduct, create
 from hanaper.refusal import Misconfigured
 from hanaper.settings import Settings
-from hanaper.signing.key_pair import KeyPair
 from hanaper.storage import schema
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
@@ -43,7 +42,7 @@ def install(settings: Settings, *, demo: bool, now: datetime) -> Installed:
 
     Raises:
         Misconfigured: the folder cannot be made, the schema is not current, or a key is wrong or missing.
-        Unavailable: the database does not answer.
+        Unavailable: the database or the token does not answer.
     """
     _make_folder(settings.data_dir)
     with Storage.open(settings) as storage:
@@ -81,30 +80,30 @@ def _make_keys(settings: Settings, storage: Storage, keystore: Keystore, now: da
     if storage.read(lambda session: keys.active_id(session, None)) is not None:
         keystore.keyring(storage)  # proves that the key encryption key is the right one
         return
-    pair = KeyPair.generate(settings.rsa_bits)
+    with keystore.new_key(settings.rsa_bits) as pair:
 
-    def add(session: Session) -> None:
-        keystore.add(session, pair, product_id=None, now=now)
-        keystore.make_pepper(session, now)
-        record(session, "init", now=now)
+        def add(session: Session) -> None:
+            keystore.add(session, pair, product_id=None, now=now)
+            keystore.make_pepper(session, now)
+            record(session, "init", now=now)
 
-    storage.write(add)
+        storage.write(add)
 
 
 def _add_demo(settings: Settings, storage: Storage, keystore: Keystore, now: datetime) -> None:
     if storage.read(lambda session: products.find(session, DEMO_SLUG)) is not None:
         return
-    pair = KeyPair.generate(settings.rsa_bits)
+    with keystore.new_key(settings.rsa_bits) as pair:
 
-    def add(session: Session) -> None:
-        product = create(session, NewProduct("Demo product", DEMO_SLUG), pair, keystore=keystore, now=now)
-        generators.create(session, generators.NewGenerator(product.id, Recipe("uuid"), "Demo generator"), now=now)
-        # Everybody knows this key, so it reaches the demo product and nothing else.
-        terms = manage.Terms("Published sample key", product_ids=[product.id])
-        manage.add_sample(session, terms, pepper=keystore.pepper(session), now=now)
-        record(session, "init --demo", now=now)
+        def add(session: Session) -> None:
+            product = create(session, NewProduct("Demo product", DEMO_SLUG), pair, keystore=keystore, now=now)
+            generators.create(session, generators.NewGenerator(product.id, Recipe("uuid"), "Demo generator"), now=now)
+            # Everybody knows this key, so it reaches the demo product and nothing else.
+            terms = manage.Terms("Published sample key", product_ids=[product.id])
+            manage.add_sample(session, terms, pepper=keystore.pepper(session), now=now)
+            record(session, "init --demo", now=now)
 
-    storage.write(add)
+        storage.write(add)
 
 
 def _describe(settings: Settings, storage: Storage) -> Installed:

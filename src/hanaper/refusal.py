@@ -83,6 +83,10 @@ class Unavailable(Fault):
     shortage: Literal["pool", "queue", "database"] = "database"
 
 
+class TokenAway(Unavailable):
+    """A signing key is in a token, and cannot be had now."""
+
+
 class ReadOnly(Unavailable):
     """The database can be read and not be written: a standby, say, or a file system that was mounted so."""
 

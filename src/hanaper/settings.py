@@ -53,6 +53,13 @@ class Settings(BaseSettings):
         description="Secret file with a second key encryption key, while one is exchanged for another: "
         "what is encrypted with it can be opened, new secrets are not encrypted with it.",
     )
+    pkcs11_module: Path | None = Field(
+        default=None,
+        description="Library (`.so`) of a PKCS#11 token. New signing keys are made in the token, and never leave it. "
+        "Empty: in the database.",
+    )
+    pkcs11_token: str = Field(default="", max_length=32, description="Label of the token.")
+    pkcs11_pin_file: Path | None = Field(default=None, description="Secret file with the PIN of the token's user.")
     host: str = Field(default="127.0.0.1", description="Address `serve` listens on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port `serve` listens on.")
     workers: int = Field(default=1, ge=1, le=64, description="Serving processes on this machine.")
@@ -178,6 +185,12 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _absolute(self) -> Self:
         object.__setattr__(self, "data_dir", self.data_dir.expanduser().absolute())
+        return self
+
+    @model_validator(mode="after")
+    def _whole_token(self) -> Self:
+        if self.pkcs11_module is not None and not (self.pkcs11_token and self.pkcs11_pin_file):
+            raise ValueError("HANAPER_PKCS11_MODULE needs HANAPER_PKCS11_TOKEN and HANAPER_PKCS11_PIN_FILE beside it")
         return self
 
     @property

@@ -331,14 +331,14 @@ class Moment:
 
 def when_keys_are_drawn(monkeypatch: pytest.MonkeyPatch, services: Services, moment: Moment) -> None:
     """After the plan, before the signature: as soon as the answer with the keys is to be signed."""
-    sign = services.signing.answer
+    sign = services.signing.answer_meanwhile
 
-    def answer(code: Code, *arguments: Any, **more: Any) -> object:
+    async def answer(code: Code, *arguments: Any, **more: Any) -> object:
         if code.number == 815:
             moment()
-        return sign(code, *arguments, **more)
+        return await sign(code, *arguments, **more)
 
-    monkeypatch.setattr(services.signing, "answer", answer)
+    monkeypatch.setattr(services.signing, "answer_meanwhile", answer)
 
 
 def when_the_answer_is_signed(monkeypatch: pytest.MonkeyPatch, services: Services, moment: Moment) -> None:

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
-from tests.conftest import SAMPLE_KEY, Installation
+from tests.conftest import KEYS_IN, SAMPLE_KEY, Installation, token_settings
 from tests.support.api import Api, serving
 from tests.support.raw import send
 from tests.support.world import World, counts
@@ -177,10 +177,12 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Both]:
+def both(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, request: pytest.FixtureRequest
+) -> Iterator[Both]:
     folder = tmp_path_factory.mktemp("both") / "data"
     shutil.copytree(sqlite_template, folder)
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, **token_settings(KEYS_IN, request))
     # The time stands still, so that the same answer is the same bytes.
     services, others = (open_services(settings, lambda: NOW) for _ in range(2))
     direct = create_app(services)
@@ -343,7 +345,7 @@ def test_a_response_is_as_the_base_class_would_have_made_it(world: World) -> Non
 
 def test_a_failure_is_such_a_response(world: World) -> None:
     refusal = Refusal(codes.BODY_TOO_LARGE, headers={"Connection": "close"})
-    start, body = sent(failure_response(refusal, world.services.signing))
+    start, body = sent(asyncio.run(failure_response(refusal, world.services.signing)))
     assert start["status"] == 413
     headers = start["headers"]
     assert isinstance(headers, Sequence)

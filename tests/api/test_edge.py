@@ -1,5 +1,6 @@
 """What never reaches an endpoint: 1700 to 1706, headers, health (docs/errors.md)."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine.interfaces import DBAPICursor
 from structlog.testing import capture_logs
-from tests.conftest import SAMPLE_KEY
+from tests.conftest import IN_THIS_PROCESS, SAMPLE_KEY
 from tests.support.api import Api
 from tests.support.raw import connected, receive, send
 from tests.support.world import World, counts, nothing_stored
@@ -230,6 +231,7 @@ def test_a_bug_is_answered_in_a_signed_envelope_that_says_nothing_of_it(
     assert counts(services.storage).batches == 1
 
 
+@IN_THIS_PROCESS
 def test_a_damaged_product_key_is_named_in_the_log_and_not_to_the_caller(api: Api, services: Services) -> None:
     # What happens when a key is damaged before a running server has loaded it for the first time.
     services.storage.write(
@@ -270,17 +272,17 @@ def test_a_bug_after_the_keys_are_written_leaves_none_of_them(
     assert (counts(services.storage).license_keys, counts(services.storage).batches) == (0, 0)
 
 
-def _flipped(signer: Signer, message: bytes) -> bytes:
-    good = _raw(signer, message)
+def _flipped(signer: Signer, digest: bytes) -> bytes:
+    good = _raw(signer, digest)
     return bytes([good[0] ^ 1]) + good[1:]
 
 
-def _shortened(signer: Signer, message: bytes) -> bytes:
-    return _raw(signer, message)[:-1]
+def _shortened(signer: Signer, digest: bytes) -> bytes:
+    return _raw(signer, digest)[:-1]
 
 
-def _of_something_else(signer: Signer, message: bytes) -> bytes:
-    return _raw(signer, message + b"=")
+def _of_something_else(signer: Signer, digest: bytes) -> bytes:
+    return _raw(signer, hashlib.sha256(digest).digest())
 
 
 def _nothing(_: Signer, __: bytes) -> bytes:
@@ -294,6 +296,7 @@ def _raises(_: Signer, __: bytes) -> bytes:
 _raw = Signer._raw  # noqa: SLF001 -- the seam where a faulty signer can be planted
 
 
+@IN_THIS_PROCESS
 @pytest.mark.parametrize("fault", [_flipped, _shortened, _of_something_else, _nothing, _raises])
 def test_no_bad_signature_leaves_and_nothing_is_stored(
     api: Api, services: Services, monkeypatch: pytest.MonkeyPatch, fault: object
@@ -311,6 +314,7 @@ def test_no_bad_signature_leaves_and_nothing_is_stored(
     assert api.post(GENERATE, fields).code == 815
 
 
+@IN_THIS_PROCESS
 def test_a_product_key_that_signs_badly_does_not_fall_back_to_the_global_one(
     api: Api, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

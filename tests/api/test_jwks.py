@@ -14,6 +14,7 @@ from tests.conftest import SAMPLE_KEY
 from tests.support.api import Api
 
 from hanaper.keystore import rotate
+from hanaper.keystore.keys import NewKey
 from hanaper.signing.key_pair import KeyPair
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
@@ -58,17 +59,21 @@ def openssl_accepts(answer: httpx.Response, pem: bytes, folder: Path) -> bool:
     return ended.returncode == 0
 
 
-def add(session: Session, services: Services, pair: KeyPair, owner: int | None, *, at_once: bool = True) -> int:
+def add(session: Session, services: Services, pair: NewKey, owner: int | None, *, at_once: bool = True) -> int:
     rotate.announce(session, pair, product_id=owner, keystore=services.keystore, now=services.clock())
     if at_once:
         rotate.activate(session, pair.kid, keystore=services.keystore, now=services.clock())
     return 0
 
 
+@pytest.mark.also_in_token
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_openssl_verifies_every_answer_by_the_key_it_names(
-    api: Api, services: Services, elsewhere: Storage, pairs: list[KeyPair], tmp_path: Path
+    api: Api, services: Services, elsewhere: Storage, tmp_path: Path
 ) -> None:
+    token = services.keystore.token
+    pairs = [token.generate(2048) if token else KeyPair.generate(2048) for _ in range(2)]
+
     def answers() -> list[httpx.Response]:
         wrong = {**FIELDS, "api_key": "0" * 36}
         return [

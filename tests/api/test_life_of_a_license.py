@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from tests.conftest import SAMPLE_KEY
 from tests.support.api import Answer, Api
 from tests.support.world import add_api_key
@@ -31,6 +32,7 @@ def seen(answer: Answer) -> tuple[int | str, str]:
     return answer.code, answer.signed_by
 
 
+@pytest.mark.also_in_token
 def test_the_life_of_a_license_key(api: Api) -> None:
     vendor = Vendor(api)
     key = vendor.post("generate", generator_id=1, quantity=1).payload["licenseKeys"][0]
@@ -81,6 +83,7 @@ def test_the_life_of_a_license_key(api: Api) -> None:
     assert seen(vendor.post("verify", **used)) == (210, "global")
 
 
+@pytest.mark.also_in_token
 def test_the_life_of_a_product(api: Api, services: Services) -> None:
     vendor = Vendor(api, add_api_key(services))
     created = vendor.post(

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy.orm import Session
 from tests.api.test_database_away import FIELDS, GENERATE, away
-from tests.conftest import SAMPLE_KEY, Installation, client_of
+from tests.conftest import IN_THIS_PROCESS, SAMPLE_KEY, Installation, client_of
 from tests.support.api import Api, serving
 from tests.support.metrics import Figures, figures_of
 
@@ -141,6 +141,7 @@ def test_how_long_a_group_waited_and_how_large_it_was(measured: Measured) -> Non
     assert figures.of("hanaper_group_wait_seconds_sum", way="write") >= 0.3
 
 
+@IN_THIS_PROCESS
 def test_a_signature_that_does_not_verify_is_counted_and_so_is_the_unsigned_answer(
     measured: Measured, measured_api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

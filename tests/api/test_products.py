@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from tests.api.test_register import BASES, ENCODINGS, UNUSABLE, Shop, fresh, says
+from tests.conftest import IN_THIS_PROCESS
 from tests.support.api import Answer, Encoding
 from tests.support.world import UNKNOWN_UUID, World, add_api_key, add_generator
 
@@ -171,6 +172,7 @@ def test_the_slug_is_made_of_the_name_and_unique(shop: Shop) -> None:
     assert max(map(len, slugs)) <= 100
 
 
+@IN_THIS_PROCESS  # A token makes one key after the other, and signs nothing meanwhile.
 def test_products_of_one_name_that_are_made_at_the_same_moment_all_get_a_slug(shop: Shop) -> None:
     name = f"at once {uuid4().hex[:12]}"
     with ThreadPoolExecutor(8) as threads:

@@ -15,7 +15,7 @@ import pytest
 import structlog
 from psycopg import sql
 from sqlalchemy import event
-from tests.conftest import SAMPLE_KEY, Installation, client_of
+from tests.conftest import KEYS_IN, SAMPLE_KEY, Installation, client_of, token_settings
 from tests.support.api import Api, serving
 from tests.support.postgresql import PostgresqlServer
 
@@ -129,12 +129,12 @@ def small_disk(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", folder], check=True)
 
 
-def test_a_disk_that_is_nearly_full(sqlite_template: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_nearly_full(sqlite_template: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     disk = tmp_path / "disk"
     with small_disk(disk):
         data = disk / "data"
         shutil.copytree(sqlite_template, data)
-        settings = Settings(data_dir=data)
+        settings = Settings(data_dir=data, **token_settings(KEYS_IN, request))
         installed = install(settings, demo=True, now=utc_now())
         with serving(create_app(open_services(settings))) as base_url:
             api = client_of(base_url, installed)

@@ -7,6 +7,7 @@ from tests.conftest import SAMPLE_KEY, Installation
 from tests.support.api import Api
 
 from hanaper.keystore import rotate, store
+from hanaper.keystore.keys import NewKey
 from hanaper.protocol import codes
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.service import SignedAnswer, SigningService
@@ -17,7 +18,7 @@ ORDER = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 3}
 PRODUCT = 1
 
 
-def exchanged(installation: Installation, services: Services, pair: KeyPair) -> str:
+def exchanged(installation: Installation, services: Services, pair: NewKey) -> str:
     """Exchange the product's key as another process does; returns the new one's `kid`."""
     with Storage.open(installation.settings) as elsewhere:
 
@@ -29,22 +30,23 @@ def exchanged(installation: Installation, services: Services, pair: KeyPair) -> 
         return elsewhere.write(work)
 
 
+@pytest.mark.also_in_token
 def test_what_was_signed_before_is_signed_again(
     api: Api, installation: Installation, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = KeyPair.generate(2048)
-    signed, kids = SigningService.answer, list[str]()
+    pair = services.keystore.token.generate(2048) if services.keystore.token else KeyPair.generate(2048)
+    signed, kids = SigningService.answer_meanwhile, list[str]()
     new: list[str] = []
 
-    def answer(service: SigningService, code: codes.Code, *arguments: Any, **options: Any) -> SignedAnswer:
-        found = signed(service, code, *arguments, **options)
+    async def answer(service: SigningService, code: codes.Code, *arguments: Any, **options: Any) -> SignedAnswer:
+        found = await signed(service, code, *arguments, **options)
         if code is codes.GENERATED_LICENSE_KEYS:
             kids.append(found.kid)
             if not new:
                 new.append(exchanged(installation, services, pair))
         return found
 
-    monkeypatch.setattr(SigningService, "answer", answer)
+    monkeypatch.setattr(SigningService, "answer_meanwhile", answer)
     client = api.for_product(pair.public_pem)
     with client.http:
         got = client.post("/api/v1/generate", ORDER)

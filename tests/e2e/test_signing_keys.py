@@ -63,7 +63,7 @@ def test_a_key_is_announced_activated_and_retired(demo: Hanaper) -> None:
     assert demo("signing-key", "activate", second, "--yes", "--json").json["state"] == "active"
     assert demo("public-key", "--product", "demo").stdout == demo("public-key", "--kid", second).stdout
     shown = demo("signing-key", "list").stdout.splitlines()
-    assert shown[0].split() == ["kid", "owner", "version", "bits", "state", "created", "at", "retired", "at"]
+    assert shown[0].split() == ["kid", "owner", "version", "bits", "state", "created", "at", "retired", "at", "place"]
     assert [line.split()[4] for line in shown[1:]] == ["active", "verify-only", "active"]
     assert "within" not in demo("signing-key", "retire", first, "--yes", "--early").stderr
     assert listed(demo)[first]["state"] == "destroyed"

@@ -88,7 +88,7 @@ def test_a_damaged_key_encryption_key(demo: Hanaper, damage: Callable[[bytes], b
 def test_a_folder_in_place_of_the_key_encryption_key(demo: Hanaper) -> None:
     kek_of(demo).unlink()
     kek_of(demo).mkdir(mode=0o700)
-    refused(demo, f"{kek_of(demo)} is not a file: put the key's file there")
+    refused(demo, f"{kek_of(demo)} is not a file: put the secret's file there")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o602])

@@ -146,14 +146,14 @@ def test_a_key_that_somebody_stores_at_this_moment_is_drawn_again(
 ) -> None:
     """Between the draw and the commit, which no look beforehand could see."""
     form = script(monkeypatch, ["a", "x"], ["y"])
-    sign = services.signing.answer
+    sign = services.signing.answer_meanwhile
 
-    def slow(*arguments: object, **more: object) -> object:
+    async def slow(*arguments: object, **more: object) -> object:
         if len(form.asked) == 1:
             store_by_hand(services, "a")
-        return sign(*arguments, **more)  # type: ignore[arg-type]
+        return await sign(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(services.signing, "answer", slow)
+    monkeypatch.setattr(services.signing, "answer_meanwhile", slow)
     batched = order(services, 2)
     assert (
         sorted(batched.license_keys) == sorted(answered(batched)) == sorted(stored_of(services, batched)) == ["x", "y"]

@@ -60,7 +60,7 @@ def test_a_link_that_leads_nowhere_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "the key encryption key FILE is not a file: put the key's file there"
+    assert refusal(tmp_path) == "the key encryption key FILE is not a file: put the secret's file there"
 
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from hanaper.refusal import Misconfigured
-from hanaper.signing.key_pair import PUBLIC_EXPONENT, KeyPair
+from hanaper.signing.key_pair import PUBLIC_EXPONENT, KeyPair, published_numbers
 
 
 def test_a_new_pair_has_the_length_asked_for_and_the_usual_exponent(pair: KeyPair) -> None:
@@ -67,3 +67,10 @@ def test_the_private_half_is_pkcs8_and_reads_back(pair: KeyPair) -> None:
 @pytest.mark.parametrize("show", [repr, str, "{}".format])
 def test_nothing_secret_is_shown(pair: KeyPair, show: type[str]) -> None:
     assert show(pair) == f"KeyPair(kid='{pair.kid}', bits=2048)"
+
+
+def test_the_numbers_of_a_key_are_published_as_the_key_is(pair: KeyPair) -> None:
+    numbers = pair.private_key.public_key().public_numbers()
+    assert published_numbers(numbers.n, numbers.e) == (pair.public_pem, pair.kid)
+    with pytest.raises(ValueError, match="e must be"):
+        published_numbers(numbers.n, 2)

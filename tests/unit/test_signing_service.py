@@ -1,7 +1,7 @@
 import asyncio
 import base64
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from hanaper.protocol import codes, envelope
 from hanaper.protocol.codes import Code, SignedBy
+from hanaper.protocol.payload import Payload
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.keyring import Keyring
 from hanaper.signing.service import SignedAnswer, SigningService
@@ -194,3 +195,143 @@ def test_a_key_is_made_ready_once(world: World) -> None:
     for key_id in (PRODUCT_ID, PRODUCT_ID, None):
         asyncio.run(world.signing.ready(key_id))
     assert world.keyring.holds(PRODUCT_ID)
+
+
+# --- a key in a device ---
+
+
+class Device:
+    """A key whose signatures are made when the test says so."""
+
+    def __init__(self, pair: KeyPair) -> None:
+        self.pair = pair
+        self.kid, self.public_pem = pair.kid, pair.public_pem
+        self.asked: list[tuple[bytes, Future[bytes]]] = []
+
+    def ask(self, digest: bytes) -> Future[bytes]:
+        self.asked.append((digest, Future()))
+        return self.asked[-1][1]
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        return self.pair.sign_digest(digest)
+
+    def sign(self, *, badly: bool = False) -> None:
+        for digest, future in self.asked:
+            if not future.done():
+                future.set_result(bytes(256) if badly else self.pair.sign_digest(digest))
+
+
+class Distant:
+    """A signing service whose global key is in a device; that of the product is here."""
+
+    def __init__(self, world: World, pair: KeyPair) -> None:
+        self.world = world
+        self.device = Device(pair)
+        keyring = Keyring(GLOBAL_ID, {PRODUCT_ID: world.product_signer, GLOBAL_ID: Signer(self.device)}, world.fetch)
+        self.signing = SigningService(keyring, lambda: world.now)
+
+    def ask(self, code: Code = codes.UNKNOWN_ENDPOINT, content: Payload | None = None) -> asyncio.Task[SignedAnswer]:
+        return asyncio.create_task(self.signing.answer_meanwhile(code, content or {}))
+
+    async def asks(self, number: int) -> None:
+        """Wait until the device has been asked so often, and would have been asked more often."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(self.device.asked) == number
+
+
+@pytest.fixture
+def distant(world: World, pair: KeyPair) -> Distant:
+    return Distant(world, pair)
+
+
+def test_those_who_want_the_same_meanwhile_wait_for_one_signature(distant: Distant) -> None:
+    async def run() -> None:
+        many = [distant.ask() for _ in range(5)]
+        other = distant.ask(codes.METHOD_NOT_ALLOWED)
+        await distant.asks(2)
+        # Who asked first has gone away.
+        many[0].cancel()
+        await distant.asks(2)
+        distant.device.sign()
+        answers = await asyncio.gather(*many[1:])
+        assert len({answer.body for answer in answers}) == 1
+        assert (await other).code == 1701
+        for answer in answers:
+            distant.world.checked(answer)
+        # Remembered, also by threads.
+        assert (await distant.ask()).body == answers[0].body
+        assert distant.signing.answer(codes.UNKNOWN_ENDPOINT, {}).body == answers[0].body
+        await distant.asks(2)
+
+    asyncio.run(run())
+
+
+def test_what_has_content_of_its_own_is_signed_each_time(distant: Distant) -> None:
+    async def run() -> None:
+        with_product = distant.signing.answer_meanwhile(
+            codes.GENERATED_LICENSE_KEYS, {"licenseKeys": ["a"]}, product_key_id=PRODUCT_ID
+        )
+        distant.world.checked(await with_product)  # Its key is here.
+        await distant.asks(0)
+
+    asyncio.run(run())
+    assert distant.world.product_signer.made == 1
+
+
+def test_a_product_key_in_a_device_signs_each_answer_of_its_own(world: World, pair: KeyPair) -> None:
+    device = Device(pair)
+    keyring = Keyring(GLOBAL_ID, {GLOBAL_ID: world.global_signer, PRODUCT_ID: Signer(device)}, world.fetch)
+    signing = SigningService(keyring, lambda: world.now)
+
+    async def run() -> None:
+        content: Payload = {"licenseKeys": ["a"]}
+        both = [
+            asyncio.create_task(
+                signing.answer_meanwhile(codes.GENERATED_LICENSE_KEYS, content, product_key_id=PRODUCT_ID)
+            )
+            for _ in range(2)
+        ]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert len(device.asked) == 2
+        device.sign()
+        first, second = await asyncio.gather(*both)
+        assert first.signature == second.signature
+        assert Verifier.from_pem(pair.public_pem.encode()).accepts_envelope(envelope.decode(first.body))
+
+    asyncio.run(run())
+
+
+def test_a_bad_signature_of_a_device_is_given_to_nobody_and_not_remembered(distant: Distant) -> None:
+    async def run() -> None:
+        many = [distant.ask() for _ in range(3)]
+        await distant.asks(1)
+        distant.device.sign(badly=True)
+        for each in many:
+            with pytest.raises(SigningFailed):
+                await each
+        again = distant.ask()
+        await distant.asks(2)
+        distant.device.sign()
+        distant.world.checked(await again)
+
+    asyncio.run(run())
+
+
+def test_whether_a_device_works_is_seen_by_a_signature_of_nothing(distant: Distant, world: World) -> None:
+    async def run() -> None:
+        await world.signing.works()
+        assert (world.global_signer.made, world.product_signer.made) == (0, 0)
+        works = asyncio.create_task(distant.signing.works())
+        await distant.asks(1)
+        assert not works.done()
+        distant.device.sign()
+        await works
+        works = asyncio.create_task(distant.signing.works())
+        await distant.asks(2)
+        distant.device.sign(badly=True)
+        with pytest.raises(SigningFailed):
+            await works
+
+    asyncio.run(run())

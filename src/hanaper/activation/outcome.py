@@ -57,9 +57,21 @@ def of_row(code: Code, key_id: int | None, row: LicenseKey, activation: Activati
 
 def answer(call: Call[Named], outcome: Outcome) -> SignedAnswer:
     """The signed answer, with the unsigned mirror beside it for those who read it (protocol.md 9.5)."""
-    services = call.services
-    signed = services.signing.answer(outcome.code, outcome.content, product_key_id=outcome.product_key_id)
-    if not wants_mirror(services.settings.sdk_mirror, call.user_agent):
+    signing = call.services.signing
+    return _mirrored(
+        call, outcome, signing.answer(outcome.code, outcome.content, product_key_id=outcome.product_key_id)
+    )
+
+
+async def answer_meanwhile(call: Call[Named], outcome: Outcome) -> SignedAnswer:
+    """The same, on the event loop."""
+    signing = call.services.signing
+    signed = await signing.answer_meanwhile(outcome.code, outcome.content, product_key_id=outcome.product_key_id)
+    return _mirrored(call, outcome, signed)
+
+
+def _mirrored(call: Call[Named], outcome: Outcome, signed: SignedAnswer) -> SignedAnswer:
+    if not wants_mirror(call.services.settings.sdk_mirror, call.user_agent):
         return signed
     activation = outcome.activation
     return mirrored(

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from hanaper.activation.activate import Place, activate
 from hanaper.activation.deactivate import deactivate
 from hanaper.activation.details import details
-from hanaper.activation.outcome import answer, concluded
+from hanaper.activation.outcome import answer, answer_meanwhile, concluded
 from hanaper.activation.verify import verify
 from hanaper.licenses.schemas import ActivateRequest, LicenseRequest
 from hanaper.protocol import codes
@@ -30,7 +30,7 @@ async def verify_license_key(call: Call[LicenseRequest]) -> SignedAnswer:
         now=services.clock(),
     )
     await services.signing.ready(outcome.product_key_id)
-    return answer(call, outcome)
+    return await answer_meanwhile(call, outcome)
 
 
 @endpoint(router, "POST", "activate", shape=ActivateRequest, bad_fields=codes.INVALID_LICENSE_KEY)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hanaper.audit.rules import Checkpoint
 from hanaper.keystore import store
-from hanaper.keystore.keys import Keystore
+from hanaper.keystore.keys import Keystore, NoToken
 from hanaper.refusal import Misconfigured
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.session import Session
@@ -36,7 +36,12 @@ class Verifiers:
 
 
 def verifiers(session: Session, keystore: Keystore) -> Verifiers:
-    """The keys that may have signed checkpoints."""
+    """The keys that may have signed checkpoints.
+
+    Raises:
+        NoToken: one is in a token that the settings do not name.
+        Unavailable: one is in a token that does not answer.
+    """
     known: dict[str, Verifier] = {}
     proven = set()
     for row in store.all_keys(session):
@@ -47,6 +52,8 @@ def verifiers(session: Session, keystore: Keystore) -> Verifiers:
             if row.state != store.DESTROYED:
                 keystore.open(row)
                 proven.add(row.kid)
+        except NoToken:
+            raise
         except (ValueError, TypeError, Misconfigured):
             continue  # `hanaper check-store` tells what is wrong with it.
         known[row.kid] = verifier

@@ -79,7 +79,8 @@ def _unescaped(found: re.Match[str]) -> str:
 
 
 def _signing_key(row: Row) -> SigningKey:
-    # NULL is \N.
+    # NULL is \N. Backups of older schemas know no tokens.
+    in_token = row["private_ciphertext"] == "N"
     return SigningKey(
         id=int(row["id"]),
         product_id=None if row["product_id"] == "N" else int(row["product_id"]),
@@ -87,8 +88,9 @@ def _signing_key(row: Row) -> SigningKey:
         kid=row["kid"],
         algorithm=row["algorithm"],
         public_pem=row["public_pem"],
-        private_ciphertext=_bytes(row["private_ciphertext"]),
-        kek_id=row["kek_id"],
+        private_ciphertext=None if in_token else _bytes(row["private_ciphertext"]),
+        kek_id=None if in_token else row["kek_id"],
+        token=row["token"] if in_token else None,
         state=row["state"],
     )
 

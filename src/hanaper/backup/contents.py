@@ -15,6 +15,9 @@ REASON = "a backup made by `hanaper backup`"
 FIRST_REVISION = "0004"
 """The first schema with a quarantine."""
 
+FIRST_WITH_TOKENS = "0007"
+"""The first schema in which signing keys may be in a token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -33,14 +36,24 @@ class Contents:
     as_of: datetime
 
     def require_keys(self, keystore: Keystore) -> None:
-        """Open every key.
+        """Open every key that can be in a backup. Where the settings name a token, those in it as well.
+
+        Without a token one restores who has lost it: `hanaper signing-key rotate` puts other keys in their place.
 
         Raises:
-            Misconfigured: the key encryption key is another, or a key is damaged.
+            Misconfigured: the key encryption key is another, or a key is damaged, or not in the token.
+            Unavailable: the token does not answer.
         """
         keystore.open_pepper(self.pepper)
         for row in self.signing_keys:
-            keystore.open(row)
+            if row.token is None or keystore.token is not None:
+                keystore.open(row)
+
+
+def knows_tokens(revision: str) -> bool:
+    """Whether signing keys may be in a token, by a schema."""
+    known = schema.revisions()
+    return known.index(revision) >= known.index(FIRST_WITH_TOKENS)
 
 
 def require_known(revision: str | None, shown: str) -> None:

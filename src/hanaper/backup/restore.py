@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from hanaper.backup import archive, store
-from hanaper.backup.contents import REASON, Contents, require_known
+from hanaper.backup.contents import REASON, Contents, knows_tokens, require_known
 from hanaper.backup.new_file import new_file
 from hanaper.clock import plain
 from hanaper.issuing import staging
@@ -129,7 +129,8 @@ def _of_sqlite(copied: Path, file: Path) -> Contents:
             mark = quarantine.current(session)
             if mark is None or mark.reason != REASON:
                 return None
-            return Contents(revision, keys.usable(session), keys.secret(session, API_KEY_PEPPER), mark.since)
+            signing_keys = keys.usable(session, knows_tokens=knows_tokens(revision))
+            return Contents(revision, signing_keys, keys.secret(session, API_KEY_PEPPER), mark.since)
 
         try:
             contents = storage.read(look)

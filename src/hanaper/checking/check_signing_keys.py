@@ -10,7 +10,7 @@ from hanaper.checking.report import Report
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.models import SigningKey
 from hanaper.keystore.store import ACTIVE
-from hanaper.refusal import Misconfigured
+from hanaper.refusal import Misconfigured, TokenAway
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.session import Session
 
@@ -69,7 +69,7 @@ def _check_halves(row: SigningKey, keystore: Keystore | None, report: Report) ->
     elif keystore is not None and row.state != _DESTROYED:
         try:
             keystore.open(row)
-        except Misconfigured as error:
+        except (Misconfigured, TokenAway) as error:
             report.add("private_key", _TABLE, row.id, str(error))
         except TypeError:
             report.add("private_key", _TABLE, row.id, "its private half is damaged")

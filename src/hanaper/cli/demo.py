@@ -33,8 +33,8 @@ def demo() -> None:
     """Start a server with demo data, ask it for ten license keys, check the signature, stop it."""
     with tempfile.TemporaryDirectory(prefix="hanaper-demo-") as folder:
         print("1. A throw-away installation with demo data")
-        # A database or key that the environment names is not for playing.
-        for name in ("HANAPER_DATABASE_URL", "HANAPER_KEY_ENCRYPTION_KEY_FILE"):
+        # A database, key or token that the environment names is not for playing.
+        for name in ("HANAPER_DATABASE_URL", "HANAPER_KEY_ENCRYPTION_KEY_FILE", "HANAPER_PKCS11_MODULE"):
             os.environ.pop(name, None)
         installed = install(load_settings(Path(folder) / "data"), demo=True, now=utc_now())
         print(f"   {installed.data_dir}: schema, global key, product {installed.product_id} with its own RSA key\n")

@@ -17,7 +17,6 @@ from hanaper.products.change import delete as delete_product
 from hanaper.products.create import NewProduct, create
 from hanaper.products.models import Product
 from hanaper.refusal import Invalid
-from hanaper.signing.key_pair import KeyPair
 from hanaper.storage.session import Session
 from hanaper.web.fields import LONGEST_URL, is_url, storable
 
@@ -43,13 +42,13 @@ def add(
 ) -> None:
     """Add a product, with a key pair of its own."""
     with opened(data_dir) as services:
-        pair = KeyPair.generate(int(rsa_bits) if rsa_bits else services.settings.rsa_bits)
         new = NewProduct(name, slug, description, require_non_expired)
-        product = changing.change(
-            services,
-            "product add",
-            lambda session: create(session, new, pair, keystore=services.keystore, now=services.clock()),
-        )
+        with services.keystore.new_key(int(rsa_bits) if rsa_bits else services.settings.rsa_bits) as pair:
+            product = changing.change(
+                services,
+                "product add",
+                lambda session: create(session, new, pair, keystore=services.keystore, now=services.clock()),
+            )
         print_row({**_row(product), "signing_key": pair.kid}, as_json=as_json)
 
 

@@ -1,8 +1,9 @@
 """`hanaper signing-key`: the RSA keys that answers are signed with, and their exchange."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
@@ -14,10 +15,10 @@ from hanaper.cli.output import note, print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.idempotency import store as idempotency
 from hanaper.keystore import kek_file, rotate, store
+from hanaper.keystore.keys import NewKey
 from hanaper.keystore.models import SigningKey
 from hanaper.products import store as products
-from hanaper.refusal import Invalid
-from hanaper.signing.key_pair import KeyPair
+from hanaper.refusal import Invalid, Misconfigured, TokenAway
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -26,6 +27,12 @@ app = typer.Typer(no_args_is_help=True, help="The keys that answers are signed w
 Kid: TypeAlias = Annotated[str, typer.Argument(help="The identifier of the key, see `hanaper signing-key list`.")]
 Owner: TypeAlias = Annotated[
     str | None, typer.Option("--product", help="Id, UUID or slug of a product.", show_default="the global key")
+]
+Place: TypeAlias = Annotated[
+    Literal["token", "database"] | None,
+    typer.Option(
+        "--in", help="Where its private half lies.", show_default="the token, if HANAPER_PKCS11_MODULE is set"
+    ),
 ]
 
 
@@ -36,25 +43,25 @@ def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         rows = services.storage.read(lambda session: [_row(key) for key in store.all_keys(session)])
     print_rows(
         rows,
-        ("kid", "owner", "version", "bits", "state", "created_at", "retired_at"),
+        ("kid", "owner", "version", "bits", "state", "created_at", "retired_at", "place"),
         as_json=as_json,
         empty="There are no signing keys: run `hanaper init`.",
     )
 
 
 @app.command("announce")
-def announce(product: Owner = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def announce(product: Owner = None, place: Place = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Make the next key and publish its public half. It signs nothing until it is activated."""
     with opened(data_dir) as services:
         product_id = _product_id(services, product)
-        pair = KeyPair.generate(services.settings.rsa_bits)
         keystore, now = services.keystore, services.clock()
-        _change(
-            services,
-            "announce",
-            lambda session: rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now),
-            as_json=as_json,
-        )
+        with _new_key(services, place) as pair:
+            _change(
+                services,
+                "announce",
+                lambda session: rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now),
+                as_json=as_json,
+            )
     note(
         f"Give the public half to your clients (`hanaper public-key --kid {pair.kid}`, /.well-known/jwks.json), "
         f"then: hanaper signing-key activate {pair.kid}"
@@ -76,20 +83,26 @@ def activate(kid: Kid, data_dir: DataDir = None, as_json: AsJson = False, yes: Y
 
 
 @app.command("rotate")
-def rotate_key(product: Owner = None, data_dir: DataDir = None, as_json: AsJson = False, yes: Yes = False) -> None:
+def rotate_key(
+    product: Owner = None,
+    place: Place = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+    yes: Yes = False,
+) -> None:
     """Announce and activate at once: for a key that is known to others, and for clients that fetch the public keys."""
     if not yes:
         confirm("Sign with a new key from now on? Clients that do not fetch the public keys will trust no new answer.")
     with opened(data_dir) as services:
         product_id = _product_id(services, product)
-        pair = KeyPair.generate(services.settings.rsa_bits)
         keystore, now = services.keystore, services.clock()
+        with _new_key(services, place) as pair:
 
-        def exchange(session: Session) -> SigningKey:
-            rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now)
-            return rotate.activate(session, pair.kid, keystore=keystore, now=now)
+            def exchange(session: Session) -> SigningKey:
+                rotate.announce(session, pair, product_id=product_id, keystore=keystore, now=now)
+                return rotate.activate(session, pair.kid, keystore=keystore, now=now)
 
-        _change(services, "rotate", exchange, as_json=as_json)
+            _change(services, "rotate", exchange, as_json=as_json)
 
 
 @app.command("retire")
@@ -104,7 +117,8 @@ def retire(
 ) -> None:
     """Destroy a key that signs no more, or was never activated: its private half is deleted, and it is not published.
 
-    The public half stays in the database, for `hanaper check-store`.
+    The public half stays in the database, for `hanaper check-store`. Of a key that is destroyed already, what its token
+    still has is deleted.
     """
     if not yes:
         confirm(f"Delete the private half of {kid}?")
@@ -119,7 +133,12 @@ def retire(
                 )
             return key
 
-        _change(services, "retire", work, as_json=as_json)
+        kept = services.storage.read(lambda session: _left_in_token(session, kid))
+        if kept is None:
+            _change(services, "retire", work, as_json=as_json)
+        else:
+            print_row(kept, as_json=as_json)
+        _delete_in_token(services, kid)
 
 
 @app.command("rewrap")
@@ -139,6 +158,12 @@ def new_kek(file: Annotated[Path, typer.Argument(help="The file to be made, mode
     note(f"written to {file}")
 
 
+def _new_key(services: Services, place: str | None) -> AbstractContextManager[NewKey]:
+    if place == "token" and services.keystore.token is None:
+        raise Invalid("there is no token: name its library by HANAPER_PKCS11_MODULE")
+    return services.keystore.new_key(services.settings.rsa_bits, in_database=place == "database")
+
+
 def _change(services: Services, name: str, work: Callable[[Session], SigningKey], *, as_json: bool) -> None:
     def told(session: Session) -> dict[str, object]:
         key = work(session)
@@ -146,6 +171,25 @@ def _change(services: Services, name: str, work: Callable[[Session], SigningKey]
         return _row(key)
 
     print_row(change(services, f"signing-key {name}", told), as_json=as_json)
+
+
+def _left_in_token(session: Session, kid: str) -> dict[str, object] | None:
+    key = store.by_kid(session, kid)
+    return _row(key) if key is not None and key.state == store.DESTROYED and key.token is not None else None
+
+
+def _delete_in_token(services: Services, kid: str) -> None:
+    """After the commit: a key that is deleted first could not sign any more if nothing came of the commit."""
+    row = services.storage.read(lambda session: store.by_kid(session, kid))
+    if row is None or row.token is None:
+        return
+    try:
+        services.keystore.destroy(row)
+    except (Misconfigured, TokenAway) as fault:
+        raise type(fault)(
+            f"signing key {kid} is destroyed for hanaper, and what token {row.token!r} has of it could not be deleted: "
+            f"{fault}; run the command again when the token is there"
+        ) from fault
 
 
 def _product_id(services: Services, product: str | None) -> int | None:
@@ -166,5 +210,6 @@ def _row(key: SigningKey) -> dict[str, object]:
         "state": rotate.shown(key.state),
         "created_at": iso_z(key.created_at),
         "retired_at": None if key.retired_at is None else iso_z(key.retired_at),
+        "place": "database" if key.token is None else f"token {key.token}",
         "key_encryption_key": key.kek_id,
     }

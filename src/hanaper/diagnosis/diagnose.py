@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hanaper import RELEASED
-from hanaper.diagnosis import clock, disk, exposure, files, postgresql, server, sqlite, store
+from hanaper.diagnosis import clock, disk, exposure, files, postgresql, server, sqlite, store, token
 from hanaper.diagnosis.finding import Finding, Verdict
 from hanaper.keystore import store as keys
 from hanaper.keystore.keys import Keystore
-from hanaper.refusal import Fault, Misconfigured, Unavailable
+from hanaper.refusal import Fault, Misconfigured, TokenAway, Unavailable
 from hanaper.settings import Settings
 from hanaper.storage import quarantine
 from hanaper.storage.engine import Database, locate
@@ -17,7 +17,7 @@ from hanaper.storage.schema import require_current
 from hanaper.storage.transactions import Storage
 
 CHECKS = (
-    *("settings", "address", "trusted-proxies", "server", "data-folder", "key-encryption-key", "database"),
+    *("settings", "address", "trusted-proxies", "server", "data-folder", "key-encryption-key", "token", "database"),
     *("database-file", "file-system", "free-space", "sync-speed", "sqlite-library", "sqlite-durability"),
     *("postgresql-version", "postgresql-durability", "postgresql-replication", "postgresql-writable"),
     *("postgresql-connections", "postgresql-role", "clock", "schema", "restored", "signing-keys", "demo-key"),
@@ -62,6 +62,7 @@ def diagnose(settings: Settings) -> Diagnosis:
     in_folder = database.file is not None or settings.key_encryption_key_file is None
     found += files.data_folder(settings, needed=in_folder)
     found += files.key_file(settings)
+    found += token.token(settings)
     found += _database(settings, database)
     return Diagnosis(found)
 
@@ -146,12 +147,18 @@ def _signing_keys(settings: Settings, keystore: Keystore, storage: Storage) -> I
     try:
         keystore.keyring(storage)
         storage.read(keystore.pepper)
+    except TokenAway as fault:
+        yield Finding.fault("signing-keys", fault, "mend what is said of the token")
     except Unavailable:
         raise
     except Misconfigured as fault:
         yield Finding.fault("signing-keys", fault, "hanaper check-store tells more")
     else:
-        yield Finding.ok("signing-keys", "the key encryption key opens them all")
+        rows = storage.read(keys.all_keys)
+        in_token = sum(row.token is not None and row.state == keys.ACTIVE for row in rows)
+        also = f", but for {in_token} in the token, which sign" if in_token else ""
+        yield Finding.ok("signing-keys", f"the key encryption key opens them all{also}")
+        yield from token.left_over(keystore, rows)
         yield from _exchange(settings, keystore, storage)
 
 

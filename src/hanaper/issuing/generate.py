@@ -72,7 +72,7 @@ async def generate(
 
     async def issue(draw: Draw) -> Batched:
         license_keys = draw.keys
-        answer = signing.answer(
+        answer = await signing.answer_meanwhile(
             codes.GENERATED_LICENSE_KEYS, {"licenseKeys": license_keys}, product_key_id=plan.product_key_id
         )
         batch = batch_store.NewBatch(

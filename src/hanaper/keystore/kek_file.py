@@ -3,13 +3,11 @@
 import base64
 import binascii
 import os
-import stat
 from pathlib import Path
 
+from hanaper import secret_file
 from hanaper.keystore.wrapping import KEY_BYTES, KeyEncryptionKey
 from hanaper.refusal import Misconfigured
-
-_LONGEST_FILE = 4096
 
 
 def read(file: Path, *, named_by_setting: bool) -> KeyEncryptionKey:
@@ -23,26 +21,13 @@ def read(file: Path, *, named_by_setting: bool) -> KeyEncryptionKey:
     Raises:
         Misconfigured: missing, not a file, readable by others, or not a key. One line, with the cure.
     """
-    try:
-        found = file.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise Misconfigured(f"the key encryption key {file} is not a file: put the key's file there")
-        text = file.read_bytes()[:_LONGEST_FILE]
-    except FileNotFoundError as error:
-        raise Misconfigured(
-            f"the key encryption key {file} is missing: put the file back from its backup, "
-            "or name it by HANAPER_KEY_ENCRYPTION_KEY_FILE (a new installation makes one by `hanaper init`)"
-        ) from error
-    except OSError as error:
-        raise Misconfigured(
-            f"the key encryption key {file} cannot be read ({error.strerror}): give it to the user hanaper runs as"
-        ) from error
-    forbidden = 0o037 if named_by_setting else 0o077
-    if found.st_mode & forbidden:
-        raise Misconfigured(
-            f"the key encryption key {file} has mode {stat.S_IMODE(found.st_mode):04o}, others may read it: "
-            f"run `chmod 600 {file}`"
-        )
+    text = secret_file.read(
+        file,
+        what="the key encryption key",
+        missing="put the file back from its backup, "
+        "or name it by HANAPER_KEY_ENCRYPTION_KEY_FILE (a new installation makes one by `hanaper init`)",
+        named_by_setting=named_by_setting,
+    )
     try:
         secret = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError) as error:

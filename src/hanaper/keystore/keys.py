@@ -1,37 +1,59 @@
-"""Private keys in the database: made, wrapped, loaded, proven."""
+"""Private keys in the database, or in a token: made, wrapped, loaded, proven."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from hanaper.keystore import kek_file, store
 from hanaper.keystore.models import SigningKey, WrappedSecret
 from hanaper.keystore.wrapping import KeyEncryptionKey
-from hanaper.refusal import Misconfigured
+from hanaper.refusal import Fault, Misconfigured, OutcomeUnknown
 from hanaper.settings import Settings
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.keyring import Keyring
-from hanaper.signing.prove import proven_signer
+from hanaper.signing.prove import proven, proven_signer
 from hanaper.signing.signer import Signer
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
+from hanaper.token.configured import configured
+from hanaper.token.key import TokenKey
+
+if TYPE_CHECKING:
+    from hanaper.token.token import Token
+
+NewKey: TypeAlias = KeyPair | TokenKey
 
 ALGORITHM = "RSA-SHA256"
 API_KEY_PEPPER = "api-key-pepper"
 _PEPPER_BYTES = 32
 
 
-class Keystore:
-    """The signing keys of an installation, opened with its key encryption key."""
+class NoToken(Misconfigured):
+    """A key is in a token that the settings do not name."""
 
-    def __init__(self, kek: KeyEncryptionKey, kek_shown: str, *, other: KeyEncryptionKey | None = None) -> None:
+
+class Keystore:
+    """The signing keys of an installation, opened with its key encryption key and its token."""
+
+    def __init__(
+        self,
+        kek: KeyEncryptionKey,
+        kek_shown: str,
+        *,
+        other: KeyEncryptionKey | None = None,
+        token: "Token | None" = None,
+    ) -> None:
         """Open a keystore.
 
         Args:
             kek: the key encryption key.
             kek_shown: its file, for error texts.
             other: a second one, while one is exchanged for the other: opens what it has encrypted, encrypts nothing.
+            token: where new signing keys are made; None: in the database.
         """
+        self.token = token
         self._kek = kek
         self._kek_shown = kek_shown
         self._keks = {each.kek_id: each for each in (kek, other) if each is not None}
@@ -46,7 +68,8 @@ class Keystore:
         """The keystore of the key encryption key that the settings name.
 
         Raises:
-            Misconfigured: the key encryption key is missing, open to others, or unusable.
+            Misconfigured: the key encryption key is missing, open to others, or unusable; or the library for tokens is
+                not installed.
         """
         file = settings.key_encryption_key
         named = settings.key_encryption_key_file is not None
@@ -55,22 +78,47 @@ class Keystore:
             kek_file.read(file, named_by_setting=named),
             str(file),
             other=None if other is None else kek_file.read(other.expanduser().absolute(), named_by_setting=True),
+            token=configured(settings),
         )
+
+    @contextmanager
+    def new_key(self, bits: int, *, in_database: bool = False) -> Iterator[NewKey]:
+        """Make a key, for the transaction that stores it. What comes of nothing is deleted from the token again.
+
+        Not within the transaction: it takes up to a second, in a token longer.
+
+        Args:
+            bits: length of the modulus.
+            in_database: also where there is a token.
+
+        Raises:
+            Misconfigured: the token cannot be used as it is set up.
+            Unavailable: the token does not answer.
+        """
+        if self.token is None or in_database:
+            yield KeyPair.generate(bits)
+            return
+        key = self.token.generate(bits)
+        try:
+            yield key
+        except OutcomeUnknown:
+            raise  # It may be the one that signs by now.
+        except BaseException:
+            with suppress(Fault):  # `hanaper doctor` finds what is left.
+                self.token.destroy(key.kid)
+            raise
 
     def add(
         self,
         session: Session,
-        pair: KeyPair,
+        pair: NewKey,
         *,
         product_id: int | None,
         now: datetime,
         version: int = 1,
         state: str = store.ACTIVE,
     ) -> SigningKey:
-        """Store a new key, of a product or (None) the global one.
-
-        Generate the pair before the transaction begins: it takes up to a second.
-        """
+        """Store a new key, of a product or (None) the global one."""
         row = SigningKey(
             product_id=product_id,
             version=version,
@@ -78,38 +126,68 @@ class Keystore:
             algorithm=ALGORITHM,
             bits=pair.bits,
             public_pem=pair.public_pem,
-            kek_id=self._kek.kek_id,
             state=state,
             created_at=now,
         )
-        row.private_ciphertext = self._kek.wrap(pair.private_der(), row=_binding(row))
+        if isinstance(pair, KeyPair):
+            row.kek_id, row.private_ciphertext = self._kek.kek_id, self._kek.wrap(pair.private_der(), row=_binding(row))
+        else:
+            row.token = pair.token.label
         store.add(session, row)
         return row
 
     def open(self, row: SigningKey) -> Signer:
-        """Decrypt and prove a key.
+        """Decrypt a key, or find it in the token, and prove it.
 
         Raises:
-            Misconfigured: wrong key encryption key, or a damaged row; names the file and the cure.
+            Misconfigured: wrong key encryption key, or a damaged row, or another token; names what is wrong and the
+                cure.
+            Unavailable: the token does not answer.
         """
-        kek = self._kek_of(row.kek_id, f"signing key {row.kid}")
+        owner = "the global key" if row.product_id is None else f"the key of product {row.product_id}"
+        if row.token is not None:
+            token = self._token_of(row.token, f"signing key {row.kid} ({owner})")
+            try:
+                return proven(token.find(row.kid, row.public_pem, row.bits))
+            except ValueError as error:
+                raise Misconfigured(
+                    f"signing key {row.kid} ({owner}) cannot be had from token {row.token!r}, {error}: put the token "
+                    "back that it was made in, or have another key sign by `hanaper signing-key rotate`"
+                ) from error
         try:
-            return proven_signer(kek.unwrap(row.private_ciphertext, row=_binding(row)), row.public_pem)
+            return proven_signer(self._plain(row), row.public_pem)
         except ValueError as error:
-            owner = "the global key" if row.product_id is None else f"the key of product {row.product_id}"
             raise Misconfigured(
                 f"signing key {row.kid} ({owner}) in the database is damaged, {error}: "
                 "restore the database from a backup"
             ) from error
 
-    def keyring(self, storage: Storage) -> Keyring:
+    def destroy(self, row: SigningKey) -> None:
+        """Delete from the token what is destroyed in the database.
+
+        Raises:
+            Misconfigured: the token is another, or cannot be used as it is set up.
+            Unavailable: the token does not answer.
+        """
+        if row.token is not None and row.state == store.DESTROYED:
+            self._token_of(row.token, f"signing key {row.kid}").destroy(row.kid)
+
+    def keyring(self, storage: Storage, *, at_need: bool = False) -> Keyring:
         """Open every key that signs.
+
+        Args:
+            storage: the database.
+            at_need: those in a token only when they are needed. For commands: they are how one gets away from a token
+                that is lost.
 
         Raises:
             Misconfigured: there is no global key, or one of the keys cannot be opened.
+            Unavailable: the token does not answer.
         """
         rows = storage.read(store.usable)
-        signers = {row.id: self.open(row) for row in rows}
+        if self.token is not None and not at_need:
+            self.token.require()
+        signers = {row.id: self.open(row) for row in rows if row.token is None or not at_need}
         global_row = next((row for row in rows if row.product_id is None), None)
         if global_row is None:
             raise Misconfigured(f"{storage.database.shown} has no global signing key: run `hanaper init`")
@@ -177,13 +255,27 @@ class Keystore:
         kek = self._kek
         keys, secrets = store.wrapped_otherwise(session, kek.kek_id)
         for key in keys:
-            plain = self._unwrapped(key.kek_id, key.private_ciphertext, _binding(key), f"signing key {key.kid}")
+            plain = self._unwrapped(
+                key.kek_id or "", key.private_ciphertext or b"", _binding(key), f"signing key {key.kid}"
+            )
             key.private_ciphertext, key.kek_id = kek.wrap(plain, row=_binding(key)), kek.kek_id
         for secret in secrets:
             plain = self._unwrapped(secret.kek_id, secret.ciphertext, secret.name, f"the secret {secret.name}")
             secret.ciphertext, secret.kek_id = kek.wrap(plain, row=secret.name), kek.kek_id
         session.flush()
         return len(keys) + len(secrets)
+
+    def _plain(self, row: SigningKey) -> bytes:
+        # A table that somebody has changed by hand may have neither.
+        kek = self._kek_of(row.kek_id or "", f"signing key {row.kid}")
+        return kek.unwrap(row.private_ciphertext or b"", row=_binding(row))
+
+    def _token_of(self, label: str, what: str) -> "Token":
+        if self.token is None:
+            raise NoToken(f"{what} is in token {label!r}: name its library by HANAPER_PKCS11_MODULE")
+        if self.token.label != label:
+            raise NoToken(f"{what} is in token {label!r}, and HANAPER_PKCS11_TOKEN names {self.token.label!r}")
+        return self.token
 
     def _unwrapped(self, kek_id: str, ciphertext: bytes, row: str, what: str) -> bytes:
         try:

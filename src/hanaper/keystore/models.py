@@ -9,7 +9,9 @@ from hanaper.storage.base import NEVER_REUSE_IDS, Base, BigId, Moment, PrimaryKe
 
 
 class SigningKey(Base):
-    """An RSA key pair; the private half is encrypted under the key encryption key.
+    """An RSA key pair; the private half is encrypted under the key encryption key, or lies in a PKCS#11 token.
+
+    A key in a token has the token's label in `token`, and is found there by its `kid`.
 
     `product_id` is empty for the global key. It is no foreign key: products stand above this package, and a key must
     outlive its product for as long as signatures made with it are around.
@@ -24,8 +26,9 @@ class SigningKey(Base):
     algorithm: Mapped[str] = mapped_column(String(16))
     bits: Mapped[int]
     public_pem: Mapped[str] = mapped_column(String(2048))
-    private_ciphertext: Mapped[bytes] = mapped_column(LargeBinary)
-    kek_id: Mapped[str] = mapped_column(String(16))
+    private_ciphertext: Mapped[bytes | None] = mapped_column(LargeBinary)
+    kek_id: Mapped[str | None] = mapped_column(String(16))
+    token: Mapped[str | None] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[Moment]
     retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -33,6 +36,11 @@ class SigningKey(Base):
     __table_args__ = (
         one_of("state", "pending", "active", "verify_only", "destroyed"),
         CheckConstraint("bits >= 2048", name="bits"),
+        CheckConstraint(
+            "(private_ciphertext IS NULL) = (token IS NOT NULL) AND (kek_id IS NULL) = (token IS NOT NULL)",
+            name="one_place",
+        ),
+        CheckConstraint("length(token) BETWEEN 1 AND 32", name="token_length"),
         # Exactly one key signs for a product, and one (product 0) for everything else.
         Index(
             "uq_signing_keys_active",

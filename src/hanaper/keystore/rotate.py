@@ -11,10 +11,9 @@ is signed by the old key (decision 0007). A crash between steps leaves a key tha
 from datetime import datetime, timedelta
 
 from hanaper.keystore import store
-from hanaper.keystore.keys import Keystore
+from hanaper.keystore.keys import Keystore, NewKey
 from hanaper.keystore.models import SigningKey
 from hanaper.refusal import Invalid
-from hanaper.signing.key_pair import KeyPair
 from hanaper.storage.session import Session
 
 KEPT = timedelta(days=30)
@@ -22,7 +21,7 @@ KEPT = timedelta(days=30)
 
 
 def announce(
-    session: Session, pair: KeyPair, *, product_id: int | None, keystore: Keystore, now: datetime
+    session: Session, pair: NewKey, *, product_id: int | None, keystore: Keystore, now: datetime
 ) -> SigningKey:
     """Store a key that will sign later.
 
@@ -55,6 +54,7 @@ def activate(session: Session, kid: str, *, keystore: Keystore, now: datetime) -
     Raises:
         Invalid: there is no such key, or it does not wait.
         Misconfigured: it cannot be opened; nothing is changed.
+        Unavailable: it is in a token that does not answer; nothing is changed.
     """
     named = _named(session, kid)
     keys = store.of_owner(session, named.product_id)
@@ -74,7 +74,8 @@ def activate(session: Session, kid: str, *, keystore: Keystore, now: datetime) -
 def destroy(session: Session, kid: str, *, early: bool, now: datetime) -> SigningKey:
     """Delete the private half of a key, and publish its public half no more.
 
-    The public half stays in the database, so that the record of what it signed can be checked.
+    The public half stays in the database, so that the record of what it signed can be checked. A key in a token is
+    deleted there by the caller, once this is committed.
 
     Args:
         session: of the transaction.
@@ -96,7 +97,9 @@ def destroy(session: Session, kid: str, *, early: bool, now: datetime) -> Signin
             f"signing key {kid} signed until {key.retired_at:%Y-%m-%d}: it can be destroyed from "
             f"{key.retired_at + KEPT:%Y-%m-%d} on, or at once with --early"
         )
-    key.state, key.private_ciphertext, key.retired_at = store.DESTROYED, b"", key.retired_at or now
+    key.state, key.retired_at = store.DESTROYED, key.retired_at or now
+    if key.token is None:
+        key.private_ciphertext = b""
     session.flush()
     return key
 

@@ -2,7 +2,8 @@
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm.attributes import set_committed_value
 
 from hanaper.keystore.models import SigningKey, WrappedSecret
 from hanaper.refusal import Misconfigured
@@ -35,9 +36,20 @@ def find(session: Session, key_id: int) -> SigningKey | None:
     return session.get(SigningKey, key_id)
 
 
-def usable(session: Session) -> list[SigningKey]:
-    """All keys that sign, in order of id."""
-    return list(session.scalars(select(SigningKey).where(SigningKey.state == ACTIVE).order_by(SigningKey.id)))
+def usable(session: Session, *, knows_tokens: bool = True) -> list[SigningKey]:
+    """All keys that sign, in order of id.
+
+    Args:
+        session: of the transaction.
+        knows_tokens: False for a schema from before there were any.
+    """
+    query = select(SigningKey).where(SigningKey.state == ACTIVE).order_by(SigningKey.id)
+    if knows_tokens:
+        return list(session.scalars(query))
+    rows = list(session.scalars(query.options(defer(SigningKey.token))))
+    for row in rows:
+        set_committed_value(row, "token", None)
+    return rows
 
 
 def active(session: Session, product_id: int | None) -> SigningKey | None:
@@ -65,6 +77,7 @@ def all_keys(session: Session) -> list[SigningKey]:
 
 def wrapped_otherwise(session: Session, kek_id: str) -> tuple[list[SigningKey], list[WrappedSecret]]:
     """What another key encryption key than this has encrypted; nobody else changes it meanwhile."""
+    # Those in a token have none.
     keys = select(SigningKey).where(SigningKey.kek_id != kek_id, SigningKey.state != DESTROYED).order_by(SigningKey.id)
     secrets = select(WrappedSecret).where(WrappedSecret.kek_id != kek_id).order_by(WrappedSecret.name)
     return list(session.scalars(keys.with_for_update())), list(session.scalars(secrets.with_for_update()))
@@ -72,8 +85,11 @@ def wrapped_otherwise(session: Session, kek_id: str) -> tuple[list[SigningKey], 
 
 def kek_ids(session: Session) -> set[str]:
     """The key encryption keys that something is encrypted with."""
-    of_keys = select(SigningKey.kek_id).where(SigningKey.state != DESTROYED)
-    return {*session.scalars(of_keys.distinct()), *session.scalars(select(WrappedSecret.kek_id).distinct())}
+    of_keys = select(SigningKey.kek_id).where(SigningKey.state != DESTROYED, SigningKey.token.is_(None)).distinct()
+    return {
+        *(kek_id for kek_id in session.scalars(of_keys) if kek_id),
+        *session.scalars(select(WrappedSecret.kek_id).distinct()),
+    }
 
 
 def active_id(session: Session, product_id: int | None) -> int | None:

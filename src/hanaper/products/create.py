@@ -5,11 +5,10 @@ from datetime import datetime
 from uuid import uuid4
 
 from hanaper.audit.record import about
-from hanaper.keystore.keys import Keystore
+from hanaper.keystore.keys import Keystore, NewKey
 from hanaper.products import rules, store
 from hanaper.products.models import Product
 from hanaper.refusal import Invalid
-from hanaper.signing.key_pair import KeyPair
 from hanaper.storage.session import Session
 
 
@@ -42,7 +41,7 @@ class NewProduct:
     post_url: str = ""
 
 
-def create(session: Session, new: NewProduct, pair: KeyPair, *, keystore: Keystore, now: datetime) -> Product:
+def create(session: Session, new: NewProduct, pair: NewKey, *, keystore: Keystore, now: datetime) -> Product:
     """Store a product and its key pair.
 
     Args:

@@ -16,7 +16,6 @@ from hanaper.products.schemas import (
 )
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
-from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.service import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
@@ -36,31 +35,31 @@ def create_product(call: Call[CreateProductRequest]) -> SignedAnswer:
         raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "name")
     if fields.slug and rules.slug_fault(fields.slug) is not None:
         raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug")
-    pair = KeyPair.generate(services.settings.rsa_bits)
+    with services.keystore.new_key(services.settings.rsa_bits) as pair:
 
-    def work(session: Session) -> SignedAnswer:
-        slug = fields.slug or rules.slug_of(fields.name)
-        new = NewProduct(
-            name=fields.name,
-            # One that was asked for has to be free; one that is made up can be made up otherwise.
-            slug=slug if fields.slug else rules.free_slug(slug, store.slugs_like(session, slug[:80])),
-            description=fields.description,
-            require_non_expired=fields.require_non_expired == 1,
-            source=fields.source,
-            status=fields.status,
-            external_reference=fields.external_reference,
-            post_url=fields.post_url,
-        )
-        try:
-            product = create(session, new, pair, keystore=services.keystore, now=services.clock())
-        except SlugTaken:
-            if fields.slug:
-                raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug") from None
-            raise
-        return services.signing.answer(codes.PRODUCT_CREATED, {"product_id": product.id})
+        def work(session: Session) -> SignedAnswer:
+            slug = fields.slug or rules.slug_of(fields.name)
+            new = NewProduct(
+                name=fields.name,
+                # One that was asked for has to be free; one that is made up can be made up otherwise.
+                slug=slug if fields.slug else rules.free_slug(slug, store.slugs_like(session, slug[:80])),
+                description=fields.description,
+                require_non_expired=fields.require_non_expired == 1,
+                source=fields.source,
+                status=fields.status,
+                external_reference=fields.external_reference,
+                post_url=fields.post_url,
+            )
+            try:
+                product = create(session, new, pair, keystore=services.keystore, now=services.clock())
+            except SlugTaken:
+                if fields.slug:
+                    raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug") from None
+                raise
+            return services.signing.answer(codes.PRODUCT_CREATED, {"product_id": product.id})
 
-    # Another request may take the made-up slug at this moment.
-    return call.configure(work, again=(SlugTaken,))
+        # Another request may take the made-up slug at this moment.
+        return call.configure(work, again=(SlugTaken,))
 
 
 @endpoint(router, "POST", "update-product", shape=UpdateProductRequest, bad_fields=codes.INCORRECT_DATA_PRODUCT_UPDATE)

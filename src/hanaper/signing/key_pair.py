@@ -4,13 +4,33 @@ import hashlib
 from dataclasses import dataclass
 from typing import Self
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from hanaper.refusal import Misconfigured
 from hanaper.settings import MINIMUM_KEY_BITS
 
 PUBLIC_EXPONENT = 65537
+_PADDING = padding.PKCS1v15()
+_PREHASHED = Prehashed(hashes.SHA256())
+
+
+def published(public_key: rsa.RSAPublicKey) -> tuple[str, str]:
+    """A public key as it is published: SubjectPublicKeyInfo as PEM with a final newline, and the `kid`."""
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    der = public_key.public_bytes(serialization.Encoding.DER, spki)
+    pem = public_key.public_bytes(serialization.Encoding.PEM, spki)
+    return pem.decode("ascii"), hashlib.sha256(der).hexdigest()[:16]
+
+
+def published_numbers(modulus: int, exponent: int) -> tuple[str, str]:
+    """The same for a key of which only the numbers are at hand.
+
+    Raises:
+        ValueError: they are no RSA key's.
+    """
+    return published(rsa.RSAPublicNumbers(exponent, modulus).public_key())
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,11 +53,7 @@ class KeyPair:
     @classmethod
     def of(cls, private_key: rsa.RSAPrivateKey) -> Self:
         """The pair of a private key."""
-        public = private_key.public_key()
-        spki = serialization.PublicFormat.SubjectPublicKeyInfo
-        der = public.public_bytes(serialization.Encoding.DER, spki)
-        pem = public.public_bytes(serialization.Encoding.PEM, spki)
-        return cls(private_key, pem.decode("ascii"), hashlib.sha256(der).hexdigest()[:16])
+        return cls(private_key, *published(private_key.public_key()))
 
     @classmethod
     def generate(cls, bits: int) -> Self:
@@ -57,6 +73,10 @@ class KeyPair:
     def bits(self) -> int:
         """Length of the modulus."""
         return self.private_key.key_size
+
+    def sign_digest(self, digest: bytes) -> bytes:
+        """The raw signature, which nobody has verified yet: see `Signer`."""
+        return self.private_key.sign(digest, _PADDING, _PREHASHED)
 
     def private_der(self) -> bytes:
         """The private key as unencrypted PKCS#8 DER. Secret: only for wrapping."""

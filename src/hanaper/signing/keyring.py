@@ -7,7 +7,7 @@ from hanaper.signing.signer import Signer
 
 
 class Keyring:
-    """Signers by signing key id. The global one is always there; a product's is fetched when first needed.
+    """Signers by signing key id. Those that are not here yet are fetched when first needed.
 
     Ids never change their meaning, so no signer here ever goes stale: which id of a product is active is read from the
     database in each request. Which is the global one is told by `use_global` before anything is answered by a
@@ -25,8 +25,8 @@ class Keyring:
         """Hold signers.
 
         Args:
-            global_key_id: id of the global key; its signer is in `signers`.
-            signers: what has been loaded and proven.
+            global_key_id: id of the global key.
+            signers: what has been loaded and proven; a command loads those in a token when it needs them.
             fetch: loads and proves a key that is not held yet, by id.
             global_version: how many global keys there have been up to this one.
         """
@@ -57,7 +57,12 @@ class Keyring:
     @property
     def global_signer(self) -> Signer:
         """The signer of answers that no product answers for."""
-        return self._signers[self.global_key_id]
+        return self.signer(self.global_key_id)
+
+    @property
+    def distant(self) -> Signer | None:
+        """One of the signers here whose key lies in a device, if there is any."""
+        return next((signer for signer in list(self._signers.values()) if signer.is_distant), None)
 
     def holds(self, key_id: int) -> bool:
         """Whether the signer of a key has been loaded."""
@@ -68,6 +73,7 @@ class Keyring:
 
         Raises:
             Misconfigured: the key cannot be loaded.
+            Unavailable: it is in a device that does not answer.
         """
         held = self._signers.get(key_id)
         if held is None:

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from hanaper.settings import MINIMUM_KEY_BITS
 from hanaper.signing.key_pair import PUBLIC_EXPONENT, KeyPair
-from hanaper.signing.signer import Signer, SigningFailed
+from hanaper.signing.signer import PrivateKey, Signer, SigningFailed
 
 _PROOF = b"hanaper proves that this private key and its public half belong together"
 
@@ -42,7 +42,16 @@ def proven_signer(private_der: bytes, published_pem: str) -> Signer:
         raise ValueError("its public half is not the published one")
     if not _consistent(private_key.private_numbers()):
         raise ValueError("its numbers do not belong together")
-    signer = Signer(pair)
+    return proven(pair)
+
+
+def proven(key: PrivateKey) -> Signer:
+    """Prove a private key by a signature that its published half accepts.
+
+    Raises:
+        ValueError: it does not, or the key is too short.
+    """
+    signer = Signer(key)
     try:
         signer.sign(_PROOF)
     except SigningFailed as error:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, InternalEr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hanaper.metrics.meter import OFF, Meter
-from hanaper.refusal import OutcomeUnknown, ReadOnly, Unavailable
+from hanaper.refusal import OutcomeUnknown, ReadOnly, TokenAway, Unavailable
 from hanaper.storage.sqlite import is_io_error, is_read_only, not_writable
 
 _READ_ONLY = "25006"
@@ -36,6 +36,8 @@ def translated(file: Path | None, meter: Meter = OFF) -> Iterator[None]:
     try:
         with _named(file):
             yield
+    except TokenAway:
+        raise  # Of what was done in the transaction; the database is not to blame.
     except Unavailable as error:
         meter.unavailable(error.shortage)
         raise

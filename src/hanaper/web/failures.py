@@ -8,7 +8,7 @@ from hanaper import log
 from hanaper.clock import ClockWrong
 from hanaper.idempotency.store import InFlight
 from hanaper.protocol import codes
-from hanaper.refusal import Fault, OutcomeUnknown, Quarantined, RateLimited, Refusal, Unavailable
+from hanaper.refusal import Fault, OutcomeUnknown, Quarantined, RateLimited, Refusal, TokenAway, Unavailable
 from hanaper.signing.service import SigningService
 from hanaper.web.admission import with_retry_after
 from hanaper.web.idempotent import in_flight
@@ -51,7 +51,7 @@ def refusal_for(error: Exception) -> Refusal:  # noqa: PLR0911 -- a table: one l
     return Refusal(codes.INTERNAL_ERROR)
 
 
-def failure_response(error: Exception, signing: SigningService) -> Response:
+async def failure_response(error: Exception, signing: SigningService) -> Response:
     """The signed answer to a failure.
 
     Where signing itself is what fails, the status goes out with an empty body: an unsigned answer would be worse
@@ -59,8 +59,9 @@ def failure_response(error: Exception, signing: SigningService) -> Response:
     """
     refusal = refusal_for(error)
     try:
-        answer = signing.answer(refusal.code, refusal.payload, product_key_id=refusal.product_key_id)
-    except ClockWrong:
+        answer = await signing.answer_meanwhile(refusal.code, refusal.payload, product_key_id=refusal.product_key_id)
+    except (ClockWrong, TokenAway):
+        # The key is in a token that does not answer: the same holds for the clock. Both come back by themselves.
         return Response(status_code=503, headers={"Retry-After": RETRY_AFTER_S})
     except Exception as signing_error:  # noqa: BLE001 -- whatever it is, the caller gets an answer
         _logger.critical("an answer could not be signed", where=log.where(signing_error))

@@ -82,12 +82,14 @@ class Edge:
             if self._hosts.allow(scope["headers"]) or scope["path"] in _QUIET_PATHS:
                 await self._app(scope, receive, send_with_headers)
             else:
-                await failure_response(Refusal(codes.UNKNOWN_HOST), self._signing)(scope, receive, send_with_headers)
+                refused = await failure_response(Refusal(codes.UNKNOWN_HOST), self._signing)
+                await refused(scope, receive, send_with_headers)
         except Exception as error:
             if status and not complete:
                 raise  # The answer has begun; all that is left is to cut the connection.
             if not complete:
-                await failure_response(error, self._signing)(scope, receive, send_with_headers)
+                failed = await failure_response(error, self._signing)
+                await failed(scope, receive, send_with_headers)
         finally:
             seconds = perf_counter() - began
             code = state.get("code")

@@ -10,12 +10,14 @@ from starlette.concurrency import run_in_threadpool
 
 from hanaper import log
 from hanaper.clock import ClockWrong
-from hanaper.refusal import Unavailable
+from hanaper.refusal import TokenAway, Unavailable
+from hanaper.signing.signer import SigningFailed
 from hanaper.web.services import Services
 
 KEPT_S = 1.0
 """Anybody may ask as often as he likes; it is looked at so often at most."""
 LONGEST_LOOK_S = 3.0
+LONGEST_SIGNATURE_S = 2.0
 LEAST_FREE = 0.05
 _UNSEEN = "it could not be looked at"
 
@@ -52,6 +54,16 @@ async def clock_is_right(services: Services) -> str | None:
     return None
 
 
+async def keys_sign(services: Services) -> str | None:
+    """The token signs, where there are signing keys in one."""
+    try:
+        async with asyncio.timeout(LONGEST_SIGNATURE_S):
+            await services.signing.works()
+    except (TokenAway, SigningFailed, TimeoutError):
+        return "the token does not sign"
+    return None
+
+
 async def disk_has_space(services: Services) -> str | None:
     """There is space for what SQLite writes. PostgreSQL's disk is not ours to see."""
     file = services.storage.database.file
@@ -65,7 +77,7 @@ async def disk_has_space(services: Services) -> str | None:
 
 
 # The first that fails is what is told.
-CHECKS: tuple[Check, ...] = (database_answers, clock_is_right, database_is_writable, disk_has_space)
+CHECKS: tuple[Check, ...] = (database_answers, clock_is_right, database_is_writable, disk_has_space, keys_sign)
 
 
 class Readiness:
