@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -558,7 +559,11 @@ def on_a_terminal(hanaper: Hanaper, typed: str | None, *arguments: str) -> tuple
             if typed is None:
                 assert process.stderr is not None
                 asked = process.stderr.read(len("Revoke license key"))
-                process.send_signal(signal.SIGINT)
+                # Pressed after the question is shown and before the answer is waited for, it is seen with the next one.
+                while process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(5)
             else:
                 asked = ""
                 os.write(ours, typed.encode())

@@ -26,7 +26,9 @@ def _below(shape: type[RequestShape]) -> list[type[RequestShape]]:
     return found
 
 
-SHAPES = sorted(_below(RequestShape)[1:], key=lambda shape: shape.__qualname__)
+# Not those that other tests have made.
+OURS = [shape for shape in _below(RequestShape)[1:] if shape.__module__.startswith("hanaper.")]
+SHAPES = sorted(OURS, key=lambda shape: shape.__qualname__)
 ODD: list[Any] = ["a\0", "\ud800", "9" * 30, -(10**30), True, 1.5, [], {"\ud800": "\0"}, ["\0"]]
 CONTEXT = {"max_quantity": 1000, "json": True}
 
