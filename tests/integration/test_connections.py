@@ -18,7 +18,7 @@ from tests.support.postgresql import PostgresqlServer
 from hanaper.app import open_services
 from hanaper.refusal import Misconfigured
 from hanaper.settings import Settings
-from hanaper.storage import sqlite
+from hanaper.storage import sqlite, transactions
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -146,10 +146,22 @@ def test_a_weaker_default_does_not_weaken_a_commit(
                 assert shown == expected
 
 
+def closed(services: Services, driver: Any) -> bool:
+    if services.storage.database.file is None:
+        return bool(driver.closed)
+    try:
+        driver.execute("SELECT 1")
+    except sqlite.library().ProgrammingError as error:
+        return "closed" in str(error)
+    return False
+
+
+@pytest.mark.parametrize("farewell_s", [transactions.LONGEST_FAREWELL_S, 0])
 def test_a_connection_that_is_at_work_when_the_storage_is_closed_is_closed_as_well(
-    services: Services, caplog: pytest.LogCaptureFixture
+    services: Services, farewell_s: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who asked may be gone: the thread cannot be stopped, and comes back with its connection a little later."""
+    monkeypatch.setattr(transactions, "LONGEST_FAREWELL_S", farewell_s)
     begun, closing = Event(), Event()
     drivers: list[Any] = []
 
@@ -166,9 +178,12 @@ def test_a_connection_that_is_at_work_when_the_storage_is_closed_is_closed_as_we
         services.storage.close()
         at_work.result()
     (driver,) = drivers
-    if services.storage.database.file is None:
-        assert driver.closed
-    else:
-        with pytest.raises(sqlite.library().ProgrammingError, match="closed"):
-            driver.execute("SELECT 1")
+    assert closed(services, driver)
     assert caplog.records == []
+
+
+def test_a_connection_that_is_opened_after_the_storage_is_closed_is_closed_as_well(services: Services) -> None:
+    """By a thread that had not come to it yet."""
+    services.storage.close()
+    driver = services.storage.read(lambda session: session.connection().connection.driver_connection)
+    assert closed(services, driver)

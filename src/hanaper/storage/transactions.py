@@ -6,9 +6,9 @@ from threading import BoundedSemaphore
 from time import monotonic, perf_counter, sleep
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Unavailable
@@ -227,7 +227,8 @@ class Storage:
     def close(self) -> None:
         """Finish queued writes and close all connections.
 
-        One with which a thread is still at work, for somebody who did not want to wait for it, is waited for a moment.
+        One with which a thread is still at work, for somebody who did not want to wait for it, is waited for a moment;
+        what comes back later, or is opened later, is closed when it is given back.
         """
         self._writer.close()
         self._reader.close()
@@ -235,6 +236,7 @@ class Storage:
         pool, end = self.engine.pool, monotonic() + LONGEST_FAREWELL_S
         while isinstance(pool, QueuePool) and pool.checkedout() and monotonic() < end:
             sleep(0.01)
+        event.listen(self.engine, "checkin", _close_late)
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -242,6 +244,10 @@ class Storage:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _close_late(_: object, record: ConnectionPoolEntry) -> None:
+    record.close()
 
 
 def lock_file(database_file: Path) -> Path:
