@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -551,19 +550,18 @@ def on_a_terminal(hanaper: Hanaper, typed: str | None, *arguments: str) -> tuple
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "hanaper", *arguments]
     pipe = subprocess.PIPE
+    # Shells have it ignored by what they run in the background, and so would the command if the tests are.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         command, cwd=hanaper.folder, env=hanaper.environment, stdin=theirs, stdout=pipe, stderr=pipe, text=True
     ) as process:
+        signal.signal(signal.SIGINT, inherited)
         os.close(theirs)
         try:
             if typed is None:
                 assert process.stderr is not None
                 asked = process.stderr.read(len("Revoke license key"))
-                # Pressed after the question is shown and before the answer is waited for, it is seen with the next one.
-                while process.poll() is None:
-                    process.send_signal(signal.SIGINT)
-                    with suppress(subprocess.TimeoutExpired):
-                        process.wait(5)
+                process.send_signal(signal.SIGINT)
             else:
                 asked = ""
                 os.write(ours, typed.encode())
