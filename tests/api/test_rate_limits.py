@@ -57,8 +57,10 @@ Start: TypeAlias = Callable[..., Replica]
 
 
 @pytest.fixture
-def replica(installation: Installation) -> Iterator[Start]:
+def replica(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts servers with the limits that are named; the others are off."""
+    # Where it takes longer each would go on alone, and a machine that is busy with other tests takes longer.
+    monkeypatch.setattr(windows, "LONGEST_WAIT_S", 60.0)
     with ExitStack() as stack:
 
         def start(**limits: Any) -> Replica:
@@ -283,9 +285,7 @@ def wrong_request(number: int) -> bytes:
     return post(GENERATE, f"api_key={WRONG.format(number)}&generator_id=1&quantity=1")
 
 
-def test_two_replicas_have_one_budget(replica: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Where it takes longer each would go on alone, and a machine that is busy with other tests takes longer.
-    monkeypatch.setattr(windows, "LONGEST_WAIT_S", 60.0)
+def test_two_replicas_have_one_budget(replica: Start) -> None:
     servers = [replica(requests_per_minute=400, failures_per_minute=10) for _ in range(2)]
     right = post(GENERATE, f"api_key={SAMPLE_KEY}&generator_id=1&quantity=1")
     results: list[Any] = []

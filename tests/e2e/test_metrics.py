@@ -14,6 +14,8 @@ from tests.support.metrics import ADDRESS, Figures, metrics_url, scrape, scrape_
 from tests.support.mutants import mutant
 from tests.support.processes import MEASURED, Hanaper, Server
 
+pytestmark = pytest.mark.long
+
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 CANARY = "Canary-2268"
 KILLS = int(os.environ.get("HANAPER_TEST_METRICS_KILLS", "1"))

@@ -21,6 +21,8 @@ from tests.support.processes import PROGRAM, Hanaper
 from hanaper.storage.schema import head
 from hanaper.storage.sqlite import library
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("HANAPER_TEST_BACKUP_KILLS", "20"))
 HELD = 5
 """License keys in the backup of the fixture."""

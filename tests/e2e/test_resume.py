@@ -17,6 +17,8 @@ from tests.support.slow import first
 
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 ORDER = ("generate", "--generator", "1", "--quantity", "20000", "--output", "keys.out")
 
 
