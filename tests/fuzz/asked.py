@@ -6,6 +6,10 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.types import Message
 
+from hanaper.refusal import Refusal
+from hanaper.web.body import parse_json
+from hanaper.web.parameters import clean
+
 Result = TypeVar("Result")
 
 
@@ -45,3 +49,12 @@ def header_lines(text: bytes) -> list[tuple[bytes, bytes]]:
         if colon:
             found.append((name.strip().lower(), value.strip(b" \t")))
     return found
+
+
+def in_two(data: bytes) -> tuple[list[tuple[bytes, bytes]], dict[str, object]] | None:
+    """Header lines, an empty line, a JSON object: the headers and the parameters; None where the object is refused."""
+    head, _, body = data.partition(b"\n\n")
+    try:
+        return header_lines(head), clean(parse_json(body)) if body else {}
+    except Refusal:
+        return None

@@ -2,26 +2,22 @@
 
 from collections.abc import Iterator
 
-from tests.fuzz.asked import header_lines, request
+from tests.fuzz.asked import in_two, request
 
 from hanaper.access.authenticate import Caller
 from hanaper.idempotency import rules
 from hanaper.protocol import codes, payload
 from hanaper.refusal import Refusal
-from hanaper.web.body import parse_json
 from hanaper.web.idempotent import keyed
-from hanaper.web.parameters import clean
 
 CALLER = Caller(api_key_id=1, product_ids=None)
 
 
 def run(data: bytes) -> None:
-    head, _, body = data.partition(b"\n\n")
-    try:
-        parameters = clean(parse_json(body)) if body else {}
-    except Refusal:
+    parts = in_two(data)
+    if parts is None:
         return
-    headers = header_lines(head)
+    headers, parameters = parts
     given = [value for name, value in headers if name == b"idempotency-key"]
     try:
         found = keyed(request(headers), parameters, CALLER, "generate")

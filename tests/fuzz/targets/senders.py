@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from ipaddress import ip_network
 
-from tests.fuzz.asked import header_lines, request
+from tests.fuzz.asked import in_two, request
 
 from hanaper.access import key_format
 from hanaper.access.authenticate import presented
-from hanaper.refusal import Invalid, Refusal
+from hanaper.refusal import Invalid
 from hanaper.settings import Settings
-from hanaper.web.body import parse_json
-from hanaper.web.parameters import clean, credentials, is_json, user_agent
+from hanaper.web.parameters import credentials, is_json, user_agent
 
 SETTINGS = Settings(trusted_proxies=(ip_network("127.0.0.1"),))
 PEPPER = bytes(32)
@@ -18,12 +17,11 @@ OWN = "hnp_live_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg1Fu4jK"
 
 
 def run(data: bytes) -> None:
-    head, _, body = data.partition(b"\n\n")
-    try:
-        parameters = clean(parse_json(body)) if body else {}
-    except Refusal:
+    parts = in_two(data)
+    if parts is None:
         return
-    asked = request(header_lines(head))
+    headers, parameters = parts
+    asked = request(headers)
     sender = credentials(asked, parameters, SETTINGS)
     given = presented(sender.api_key, PEPPER)
     assert len(given.digest) == 32
