@@ -28,10 +28,10 @@ ROUNDS = int(os.environ.get("HANAPER_TEST_CAP_ROUNDS", "1"))
 class Askers:
     """Threads that ask until they have been refused often enough, together."""
 
-    def __init__(self, url: str, enough: int, quantities: tuple[int, ...]) -> None:
+    def __init__(self, urls: list[str], enough: int, quantities: tuple[int, ...]) -> None:
         self.given: list[str] = []
         self.others: Counter[object] = Counter()
-        self._url = url
+        self._urls = urls
         self._enough = enough
         self._quantities = quantities
         self._refused = 0
@@ -39,7 +39,7 @@ class Askers:
 
     def ask(self, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311 -- a test wants to be repeated
-        connection = connected(self._url)
+        connection = connected(self._urls[seed % len(self._urls)])
         with connection.sock:
             while self._refused < self._enough:
                 fields = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": chance.choice(self._quantities)}
@@ -64,9 +64,9 @@ def ask_beyond(
     **environment: str,
 ) -> Askers:
     hanaper("generator", "set-cap", "1", str(cap))
-    with hanaper.serving("--workers", "2", **environment) as server:
-        server.wait_for_workers(2)
-        askers = Askers(server.url, refusals, quantities)
+    # Two servers, not two workers of one: of those, one may take every connection.
+    with hanaper.serving(**environment) as one, hanaper.serving(**environment) as other:
+        askers = Askers([one.url, other.url], refusals, quantities)
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(askers.ask, range(threads)))
     return askers
