@@ -25,7 +25,8 @@ from benchmarks.plain import KEY_VARIABLE
 from hanaper.access import key_format
 from hanaper.access.models import ApiKey
 from hanaper.issuing.models import Batch, Generator
-from hanaper.keystore.keys import Keystore
+from hanaper.keystore import encryption
+from hanaper.keystore import pepper as secret
 from hanaper.licenses.models import LicenseKey
 from hanaper.products.models import Product
 from hanaper.settings import Settings
@@ -38,7 +39,7 @@ _MESSAGE = "Generated license keys"
 
 settings = Settings()
 with Storage.open(settings) as storage:
-    pepper = storage.read(Keystore.from_settings(settings).pepper)
+    pepper = storage.read(lambda session: secret.read(session, encryption.configured(settings)))
 private_key = cast(
     "rsa.RSAPrivateKey", serialization.load_pem_private_key(Path(os.environ[KEY_VARIABLE]).read_bytes(), None)
 )

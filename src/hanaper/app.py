@@ -18,6 +18,7 @@ from hanaper.audit.seal import Sealer
 from hanaper.idempotency.purge import Purger
 from hanaper.issuing import custom, rules
 from hanaper.issuing import store as generators
+from hanaper.keystore import pepper
 from hanaper.keystore.keys import Keystore
 from hanaper.limiting.limiter import Limiter
 from hanaper.metrics.meter import OFF, Meter
@@ -66,16 +67,16 @@ def open_services(
         guard = _guarded_clock(storage)
         keystore = Keystore.from_settings(settings)
         keyring = keystore.keyring(storage, at_need=not serving)
-        pepper = storage.read(keystore.pepper)
+        secret = storage.read(lambda session: pepper.read(session, keystore.encryption))
     except BaseException:
         storage.close()
         raise
     time = time or guard
     configuration = Configuration(storage, guard, on_change=lambda session: keystore.notice_global(session, keyring))
     signing = SigningService(keyring, time, meter)
-    limiter = Limiter(settings, storage, pepper, meter)
+    limiter = Limiter(settings, storage, secret, meter)
     drain = Drain(settings.drain_delay)
-    return Services(settings, time, storage, configuration, keystore, signing, pepper, limiter, meter, drain)
+    return Services(settings, time, storage, configuration, keystore, signing, secret, limiter, meter, drain)
 
 
 def create_app(services: Services, *, follow_signals: bool = False, listener: socket.socket | None = None) -> ASGIApp:

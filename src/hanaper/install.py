@@ -10,7 +10,7 @@ from hanaper.audit.record import record
 from hanaper.issuing import generators
 from hanaper.issuing import store as issuing
 from hanaper.issuing.formats import Recipe
-from hanaper.keystore import kek_file
+from hanaper.keystore import kek_file, pepper
 from hanaper.keystore import store as keys
 from hanaper.keystore.keys import Keystore
 from hanaper.products import store as products
@@ -84,7 +84,7 @@ def _make_keys(settings: Settings, storage: Storage, keystore: Keystore, now: da
 
         def add(session: Session) -> None:
             keystore.add(session, pair, product_id=None, now=now)
-            keystore.make_pepper(session, now)
+            pepper.make(session, keystore.encryption, now=now)
             record(session, "init", now=now)
 
         storage.write(add)
@@ -100,7 +100,7 @@ def _add_demo(settings: Settings, storage: Storage, keystore: Keystore, now: dat
             generators.create(session, generators.NewGenerator(product.id, Recipe("uuid"), "Demo generator"), now=now)
             # Everybody knows this key, so it reaches the demo product and nothing else.
             terms = manage.Terms("Published sample key", product_ids=[product.id])
-            manage.add_sample(session, terms, pepper=keystore.pepper(session), now=now)
+            manage.add_sample(session, terms, pepper=pepper.read(session, keystore.encryption), now=now)
             record(session, "init --demo", now=now)
 
         storage.write(add)

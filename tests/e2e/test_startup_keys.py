@@ -253,7 +253,10 @@ def test_a_damaged_secret_for_api_keys(demo: Hanaper, rows: Rows, damage: str) -
         "cut off": "UPDATE wrapped_secrets SET ciphertext = substr(ciphertext, 1, 20)",
     }[damage]
     rows.run(statement)
-    refused(demo, "the secret for API keys in the database is damaged: restore the database from a backup")
+    refused(
+        demo,
+        "the secret for API keys in the database is damaged, it does not decrypt: restore the database from a backup",
+    )
 
 
 def test_a_secret_for_api_keys_of_another_key_encryption_key(demo: Hanaper, rows: Rows) -> None:

@@ -15,6 +15,7 @@ from hanaper.app import open_services
 from hanaper.keystore import kek_file, rotate, store
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.models import SigningKey
+from hanaper.keystore.rewrap import rewrap
 from hanaper.refusal import Invalid, Misconfigured, Unavailable
 from hanaper.settings import Settings
 from hanaper.signing.key_pair import KeyPair
@@ -260,9 +261,9 @@ def test_every_secret_is_rewrapped(
     with open_services(with_keys(settings, new_kek, old_kek)).storage as storage:
         keystore = Keystore.from_settings(with_keys(settings, new_kek, old_kek))
         # The global key, the one that waits, the product's, and the secret for API keys.
-        assert storage.write(keystore.rewrap) == 4
-        assert kek_ids(services) == {keystore.kek_id} != {old_id}
-        assert storage.write(keystore.rewrap) == 0
+        assert storage.write(lambda session: rewrap(session, keystore.encryption)) == 4
+        assert kek_ids(services) == {keystore.encryption.kek_id} != {old_id}
+        assert storage.write(lambda session: rewrap(session, keystore.encryption)) == 0
     # Who knows both still starts, in either order; so does who knows the new one alone.
     for primary, other in ((old_kek, new_kek), (new_kek, old_kek), (new_kek, None)):
         opened = open_services(with_keys(settings, primary, other))
@@ -285,5 +286,5 @@ def test_one_damaged_key_and_nothing_is_rewrapped(
         with_keys(installation.settings, new_kek, installation.settings.key_encryption_key)
     )
     with pytest.raises(Misconfigured, match=kid):
-        services.storage.write(keystore.rewrap)
+        services.storage.write(lambda session: rewrap(session, keystore.encryption))
     assert kek_ids(services) == before

@@ -13,8 +13,9 @@ from tests.support.world import add_api_key, add_generator, add_product, counts,
 
 from hanaper.app import open_services
 from hanaper.issuing.formats import Recipe
-from hanaper.keystore import kek_file, store
-from hanaper.keystore.keys import API_KEY_PEPPER, Keystore
+from hanaper.keystore import kek_file, pepper, store
+from hanaper.keystore.encryption import Encryption
+from hanaper.keystore.keys import Keystore
 from hanaper.keystore.models import SigningKey, WrappedSecret
 from hanaper.keystore.wrapping import KeyEncryptionKey
 from hanaper.protocol import codes
@@ -218,7 +219,7 @@ def test_a_key_encryption_key_of_the_right_name_and_the_wrong_bytes_stops_the_st
     impostor = KeyEncryptionKey(bytes(32))
     impostor.kek_id = row.kek_id or ""
     with pytest.raises(Misconfigured, match="does not decrypt"):
-        Keystore(impostor, "impostor").keyring(storage)
+        Keystore(Encryption(impostor, "impostor")).keyring(storage)
 
 
 def test_a_missing_key_encryption_key_stops_the_start(shared: Services, storage: Storage) -> None:
@@ -229,7 +230,7 @@ def test_a_missing_key_encryption_key_stops_the_start(shared: Services, storage:
 
 
 def test_a_damaged_secret_for_api_keys_stops_the_start(shared: Services, storage: Storage) -> None:
-    row = storage.read(lambda session: store.secret(session, API_KEY_PEPPER))
+    row = storage.read(lambda session: store.secret(session, pepper.NAME))
     assert row is not None
     for damage in DAMAGES.values():
         execute(storage, update(WrappedSecret).values(ciphertext=damage(row.ciphertext)))

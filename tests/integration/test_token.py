@@ -17,6 +17,7 @@ from pkcs11.constants import Attribute, ObjectClass
 from pkcs11.exceptions import DeviceError
 from tests.support.tokens import PIN, SoftToken
 
+from hanaper.keystore.encryption import Encryption
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.wrapping import KeyEncryptionKey
 from hanaper.metrics.meter import Meter
@@ -71,7 +72,7 @@ def objects(token: Token, kid: str) -> list[dict[Attribute, Any]]:
 
 
 def keystore(token: Token) -> Keystore:
-    return Keystore(KeyEncryptionKey(bytes(32)), "none", token=token)
+    return Keystore(Encryption(KeyEncryptionKey(bytes(32)), "none"), token)
 
 
 # --- keys ---

@@ -4,19 +4,19 @@ import os
 import signal
 from unittest.mock import patch
 
-from hanaper.keystore import store
-from hanaper.keystore.keys import Keystore
+from hanaper.keystore import rewrap, store
+from hanaper.keystore.encryption import Encryption
 from hanaper.storage.session import Session
 
-_rewrap, _found = Keystore.rewrap, store.wrapped_otherwise
+_rewrap, _found = rewrap.rewrap, store.wrapped_otherwise
 
 
-def _keys_first(self: Keystore, session: Session) -> int:
+def _keys_first(session: Session, encryption: Encryption) -> int:
     with patch.object(store, "wrapped_otherwise", lambda *arguments: (_found(*arguments)[0], [])):
-        _rewrap(self, session)
+        _rewrap(session, encryption)
     session.connection().connection.commit()  # past the session, which is in a transaction of its owner
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
 
 
-patch.object(Keystore, "rewrap", _keys_first).start()
+patch.object(rewrap, "rewrap", _keys_first).start()

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from hanaper.keystore.encryption import Encryption
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.models import SigningKey
 from hanaper.keystore.wrapping import KeyEncryptionKey
@@ -28,7 +29,7 @@ class NoDatabase:
 
 @pytest.fixture
 def keystore() -> Keystore:
-    return Keystore(KEK, "key-file")
+    return Keystore(Encryption(KEK, "key-file"))
 
 
 def row_of(keystore: Keystore, pair: KeyPair, product_id: int | None) -> SigningKey:
@@ -87,8 +88,8 @@ def test_a_public_key_that_was_exchanged_is_noticed(keystore: Keystore, pair: Ke
 def test_another_key_encryption_key_is_named_with_the_cure(keystore: Keystore, pair: KeyPair) -> None:
     row = row_of(keystore, pair, None)
     with pytest.raises(Misconfigured) as caught:
-        Keystore(KeyEncryptionKey(bytes(32)), "other-file").open(row)
+        Keystore(Encryption(KeyEncryptionKey(bytes(32)), "other-file")).open(row)
     assert str(caught.value) == (
-        f"the key encryption key other-file is not the one signing key {pair.kid} was encrypted with: "
+        f"the key encryption key other-file is not the one signing key {pair.kid} (the global key) was encrypted with: "
         "put the right file back (each database has its own)"
     )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from hanaper.keystore import pepper
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.models import SigningKey, WrappedSecret
 from hanaper.refusal import Misconfigured
@@ -44,7 +45,7 @@ class Contents:
             Misconfigured: the key encryption key is another, or a key is damaged, or not in the token.
             Unavailable: the token does not answer.
         """
-        keystore.open_pepper(self.pepper)
+        pepper.opened(self.pepper, keystore.encryption)
         for row in self.signing_keys:
             if row.token is None or keystore.token is not None:
                 keystore.open(row)

@@ -10,8 +10,9 @@ from hanaper.backup.contents import REASON, Contents, knows_tokens, require_know
 from hanaper.backup.new_file import new_file
 from hanaper.clock import plain
 from hanaper.issuing import staging
+from hanaper.keystore import pepper
 from hanaper.keystore import store as keys
-from hanaper.keystore.keys import API_KEY_PEPPER, Keystore
+from hanaper.keystore.keys import Keystore
 from hanaper.refusal import Invalid, Unavailable
 from hanaper.settings import Settings
 from hanaper.storage import quarantine, schema, sqlite_copy
@@ -130,7 +131,7 @@ def _of_sqlite(copied: Path, file: Path) -> Contents:
             if mark is None or mark.reason != REASON:
                 return None
             signing_keys = keys.usable(session, knows_tokens=knows_tokens(revision))
-            return Contents(revision, signing_keys, keys.secret(session, API_KEY_PEPPER), mark.since)
+            return Contents(revision, signing_keys, keys.secret(session, pepper.NAME), mark.since)
 
         try:
             contents = storage.read(look)

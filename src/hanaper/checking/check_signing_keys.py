@@ -7,6 +7,7 @@ from collections import Counter
 
 from hanaper.checking import store
 from hanaper.checking.report import Report
+from hanaper.keystore import pepper
 from hanaper.keystore.keys import Keystore
 from hanaper.keystore.models import SigningKey
 from hanaper.keystore.store import ACTIVE
@@ -53,7 +54,7 @@ def check_secret(session: Session, keystore: Keystore, report: Report) -> None:
     """Check the secret for API keys."""
     report.checked["wrapped_secrets"] += 1
     try:
-        keystore.pepper(session)
+        pepper.read(session, keystore.encryption)
     except Misconfigured as error:
         report.add("secret", "wrapped_secrets", None, str(error))
     except (TypeError, ValueError):  # SQLite stores in a column whatever it is given

@@ -15,6 +15,7 @@ from hanaper.cli.output import note, print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.idempotency import store as idempotency
 from hanaper.keystore import kek_file, rotate, store
+from hanaper.keystore import rewrap as rewrapping
 from hanaper.keystore.keys import NewKey
 from hanaper.keystore.models import SigningKey
 from hanaper.products import store as products
@@ -147,7 +148,8 @@ def rewrap(data_dir: DataDir = None) -> None:
     with opened(data_dir) as services:
         if services.settings.other_key_encryption_key_file is None:
             raise Invalid("name the key encryption key it is encrypted with by HANAPER_OTHER_KEY_ENCRYPTION_KEY_FILE")
-        number = change(services, "signing-key rewrap", services.keystore.rewrap)
+        encryption = services.keystore.encryption
+        number = change(services, "signing-key rewrap", lambda session: rewrapping.rewrap(session, encryption))
     print(f"{number} secrets are encrypted with another key encryption key now")
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hanaper import RELEASED
 from hanaper.diagnosis import clock, disk, exposure, files, postgresql, server, sqlite, store, token
 from hanaper.diagnosis.finding import Finding, Verdict
+from hanaper.keystore import pepper
 from hanaper.keystore import store as keys
 from hanaper.keystore.keys import Keystore
 from hanaper.refusal import Fault, Misconfigured, TokenAway, Unavailable
@@ -146,7 +147,7 @@ def _restored(storage: Storage) -> Iterator[Finding]:
 def _signing_keys(settings: Settings, keystore: Keystore, storage: Storage) -> Iterator[Finding]:
     try:
         keystore.keyring(storage)
-        storage.read(keystore.pepper)
+        storage.read(lambda session: pepper.read(session, keystore.encryption))
     except TokenAway as fault:
         yield Finding.fault("signing-keys", fault, "mend what is said of the token")
     except Unavailable:
@@ -172,7 +173,7 @@ def _exchange(settings: Settings, keystore: Keystore, storage: Storage) -> Itera
                 f"signing key {key.kid} has waited since {key.created_at:%Y-%m-%d}",
                 f"hanaper signing-key activate {key.kid}, or withdraw it: hanaper signing-key retire {key.kid}",
             )
-    if storage.read(keys.kek_ids) != {keystore.kek_id}:
+    if storage.read(keys.kek_ids) != {keystore.encryption.kek_id}:
         text = "some keys are encrypted with the other key encryption key"
         yield Finding.warning(check, text, "hanaper signing-key rewrap, once every server knows both")
     elif settings.other_key_encryption_key_file is not None:

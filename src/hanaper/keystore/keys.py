@@ -1,14 +1,12 @@
 """Private keys in the database, or in a token: made, wrapped, loaded, proven."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from hanaper.keystore import kek_file, store
-from hanaper.keystore.models import SigningKey, WrappedSecret
-from hanaper.keystore.wrapping import KeyEncryptionKey
+from hanaper.keystore import encryption, store
+from hanaper.keystore.models import SigningKey
 from hanaper.refusal import Fault, Misconfigured, OutcomeUnknown
 from hanaper.settings import Settings
 from hanaper.signing.key_pair import KeyPair
@@ -17,7 +15,7 @@ from hanaper.signing.prove import proven, proven_signer
 from hanaper.signing.signer import Signer
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
-from hanaper.token.configured import configured
+from hanaper.token.configured import configured as configured_token
 from hanaper.token.key import TokenKey
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 NewKey: TypeAlias = KeyPair | TokenKey
 
 ALGORITHM = "RSA-SHA256"
-API_KEY_PEPPER = "api-key-pepper"
-_PEPPER_BYTES = 32
 
 
 class NoToken(Misconfigured):
@@ -37,31 +33,15 @@ class NoToken(Misconfigured):
 class Keystore:
     """The signing keys of an installation, opened with its key encryption key and its token."""
 
-    def __init__(
-        self,
-        kek: KeyEncryptionKey,
-        kek_shown: str,
-        *,
-        other: KeyEncryptionKey | None = None,
-        token: "Token | None" = None,
-    ) -> None:
+    def __init__(self, encryption: encryption.Encryption, token: "Token | None" = None) -> None:
         """Open a keystore.
 
         Args:
-            kek: the key encryption key.
-            kek_shown: its file, for error texts.
-            other: a second one, while one is exchanged for the other: opens what it has encrypted, encrypts nothing.
+            encryption: of the secrets in the database.
             token: where new signing keys are made; None: in the database.
         """
+        self.encryption = encryption
         self.token = token
-        self._kek = kek
-        self._kek_shown = kek_shown
-        self._keks = {each.kek_id: each for each in (kek, other) if each is not None}
-
-    @property
-    def kek_id(self) -> str:
-        """Which key encryption key it encrypts with."""
-        return self._kek.kek_id
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -71,15 +51,7 @@ class Keystore:
             Misconfigured: the key encryption key is missing, open to others, or unusable; or the library for tokens is
                 not installed.
         """
-        file = settings.key_encryption_key
-        named = settings.key_encryption_key_file is not None
-        other = settings.other_key_encryption_key_file
-        return cls(
-            kek_file.read(file, named_by_setting=named),
-            str(file),
-            other=None if other is None else kek_file.read(other.expanduser().absolute(), named_by_setting=True),
-            token=configured(settings),
-        )
+        return cls(encryption.configured(settings), configured_token(settings))
 
     @contextmanager
     def new_key(self, bits: int, *, in_database: bool = False) -> Iterator[NewKey]:
@@ -130,7 +102,8 @@ class Keystore:
             created_at=now,
         )
         if isinstance(pair, KeyPair):
-            row.kek_id, row.private_ciphertext = self._kek.kek_id, self._kek.wrap(pair.private_der(), row=_binding(row))
+            row.kek_id = self.encryption.kek_id
+            row.private_ciphertext = self.encryption.wrap(pair.private_der(), row=row.binding)
         else:
             row.token = pair.token.label
         store.add(session, row)
@@ -145,22 +118,22 @@ class Keystore:
             Unavailable: the token does not answer.
         """
         owner = "the global key" if row.product_id is None else f"the key of product {row.product_id}"
+        what = f"signing key {row.kid} ({owner})"
         if row.token is not None:
-            token = self._token_of(row.token, f"signing key {row.kid} ({owner})")
+            token = self._token_of(row.token, what)
             try:
                 return proven(token.find(row.kid, row.public_pem, row.bits))
             except ValueError as error:
                 raise Misconfigured(
-                    f"signing key {row.kid} ({owner}) cannot be had from token {row.token!r}, {error}: put the token "
-                    "back that it was made in, or have another key sign by `hanaper signing-key rotate`"
+                    f"{what} cannot be had from token {row.token!r}, {error}: put the token back that it was made in, "
+                    "or have another key sign by `hanaper signing-key rotate`"
                 ) from error
+        # A table that somebody has changed by hand may have neither.
+        plain = self.encryption.unwrap(row.kek_id or "", row.private_ciphertext or b"", row=row.binding, what=what)
         try:
-            return proven_signer(self._plain(row), row.public_pem)
+            return proven_signer(plain, row.public_pem)
         except ValueError as error:
-            raise Misconfigured(
-                f"signing key {row.kid} ({owner}) in the database is damaged, {error}: "
-                "restore the database from a backup"
-            ) from error
+            raise encryption.damaged(what, error) from error
 
     def destroy(self, row: SigningKey) -> None:
         """Delete from the token what is destroyed in the database.
@@ -210,89 +183,9 @@ class Keystore:
         if row is not None and row.id != keyring.global_key_id:
             keyring.use_global(row.id, row.version, self.open(row))
 
-    def make_pepper(self, session: Session, now: datetime) -> None:
-        """Make the secret that API key digests are keyed with, if there is none yet.
-
-        It is a secret of its own, not derived from the key encryption key, so that the latter can be exchanged.
-        """
-        if store.secret(session, API_KEY_PEPPER) is None:
-            ciphertext = self._kek.wrap(os.urandom(_PEPPER_BYTES), row=API_KEY_PEPPER)
-            store.add_secret(
-                session,
-                WrappedSecret(name=API_KEY_PEPPER, ciphertext=ciphertext, kek_id=self._kek.kek_id, created_at=now),
-            )
-
-    def pepper(self, session: Session) -> bytes:
-        """The secret that API key digests are keyed with.
-
-        Raises:
-            Misconfigured: missing, sealed with another key encryption key, or damaged.
-        """
-        return self.open_pepper(store.secret(session, API_KEY_PEPPER))
-
-    def open_pepper(self, row: WrappedSecret | None) -> bytes:
-        """Decrypt the secret that API key digests are keyed with.
-
-        Raises:
-            Misconfigured: missing, sealed with another key encryption key, or damaged.
-        """
-        if row is None:
-            raise Misconfigured("the database has no secret for API keys: run `hanaper init`")
-        kek = self._kek_of(row.kek_id, "the secret for API keys")
-        try:
-            return kek.unwrap(row.ciphertext, row=API_KEY_PEPPER)
-        except ValueError as error:
-            raise Misconfigured(
-                "the secret for API keys in the database is damaged: restore the database from a backup"
-            ) from error
-
-    def rewrap(self, session: Session) -> int:
-        """Encrypt every secret in the database that the other key encryption key has encrypted with this one; how many.
-
-        Raises:
-            Misconfigured: one of them cannot be opened.
-        """
-        kek = self._kek
-        keys, secrets = store.wrapped_otherwise(session, kek.kek_id)
-        for key in keys:
-            plain = self._unwrapped(
-                key.kek_id or "", key.private_ciphertext or b"", _binding(key), f"signing key {key.kid}"
-            )
-            key.private_ciphertext, key.kek_id = kek.wrap(plain, row=_binding(key)), kek.kek_id
-        for secret in secrets:
-            plain = self._unwrapped(secret.kek_id, secret.ciphertext, secret.name, f"the secret {secret.name}")
-            secret.ciphertext, secret.kek_id = kek.wrap(plain, row=secret.name), kek.kek_id
-        session.flush()
-        return len(keys) + len(secrets)
-
-    def _plain(self, row: SigningKey) -> bytes:
-        # A table that somebody has changed by hand may have neither.
-        kek = self._kek_of(row.kek_id or "", f"signing key {row.kid}")
-        return kek.unwrap(row.private_ciphertext or b"", row=_binding(row))
-
     def _token_of(self, label: str, what: str) -> "Token":
         if self.token is None:
             raise NoToken(f"{what} is in token {label!r}: name its library by HANAPER_PKCS11_MODULE")
         if self.token.label != label:
             raise NoToken(f"{what} is in token {label!r}, and HANAPER_PKCS11_TOKEN names {self.token.label!r}")
         return self.token
-
-    def _unwrapped(self, kek_id: str, ciphertext: bytes, row: str, what: str) -> bytes:
-        try:
-            return self._kek_of(kek_id, what).unwrap(ciphertext, row=row)
-        except ValueError as error:
-            raise Misconfigured(f"{what} in the database is damaged: restore the database from a backup") from error
-
-    def _kek_of(self, kek_id: str, what: str) -> KeyEncryptionKey:
-        kek = self._keks.get(kek_id)
-        if kek is None:
-            raise Misconfigured(
-                f"the key encryption key {self._kek_shown} is not the one {what} was encrypted with: "
-                "put the right file back (each database has its own)"
-            )
-        return kek
-
-
-def _binding(row: SigningKey) -> str:
-    """Binds a ciphertext to its row: see `KeyEncryptionKey.wrap`."""
-    return f"{row.kid}|{row.product_id or 'global'}|{row.version}|{row.algorithm}"

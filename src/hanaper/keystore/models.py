@@ -52,6 +52,11 @@ class SigningKey(Base):
         NEVER_REUSE_IDS,
     )
 
+    @property
+    def binding(self) -> str:
+        """Binds its ciphertext to this row: see `KeyEncryptionKey.wrap`."""
+        return f"{self.kid}|{self.product_id or 'global'}|{self.version}|{self.algorithm}"
+
 
 class WrappedSecret(Base):
     """A secret of the installation, encrypted under the key encryption key, by name."""
