@@ -9,8 +9,9 @@ from tests.support.api import Api
 from hanaper.keystore import rotate, store
 from hanaper.keystore.keys import NewKey
 from hanaper.protocol import codes
+from hanaper.signing.answer import SignedAnswer
 from hanaper.signing.key_pair import KeyPair
-from hanaper.signing.service import SignedAnswer, SigningService
+from hanaper.signing.service import SigningService
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 

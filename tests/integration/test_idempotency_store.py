@@ -31,7 +31,7 @@ from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.store import KeysCollide
 from hanaper.protocol import codes
 from hanaper.refusal import Unavailable
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.configuration import ConfigurationChanged, current_version
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage

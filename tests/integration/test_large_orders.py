@@ -20,7 +20,7 @@ from hanaper.licenses import store as licenses
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.protocol import envelope, payload
 from hanaper.refusal import Refusal, Unavailable
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.configuration import ConfigurationChanged
 from hanaper.storage.transactions import Storage

@@ -10,9 +10,10 @@ import pytest
 from hanaper.protocol import codes, envelope
 from hanaper.protocol.codes import Code, SignedBy
 from hanaper.protocol.payload import Payload
+from hanaper.signing.answer import SignedAnswer
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.keyring import Keyring
-from hanaper.signing.service import SignedAnswer, SigningService
+from hanaper.signing.service import SigningService
 from hanaper.signing.signer import Signer, SigningFailed
 from hanaper.signing.verifier import Verifier
 
@@ -163,7 +164,7 @@ def test_what_is_remembered_is_bounded_and_the_oldest_goes_first(world: World) -
     assert refuse(256) == 1
     assert refuse(1) == 0
     assert refuse(0) == 1
-    assert len(world.signing._remembered) == 256  # noqa: SLF001 -- memory is what this is about
+    assert len(world.signing._signatures._remembered) == 256  # noqa: SLF001 -- memory is what this is about
 
 
 def test_a_signature_that_does_not_verify_is_neither_released_nor_remembered(world: World) -> None:

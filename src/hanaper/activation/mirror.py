@@ -12,7 +12,7 @@ from hanaper.protocol import payload as payload_bytes
 from hanaper.protocol.codes import Code
 from hanaper.protocol.payload import JsonValue, Payload
 from hanaper.settings import MirrorRule
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 
 KNOWN_CLIENTS = ("GetKeyManager-PHP-SDK/", "GetKeyManager-JS-SDK/")
 

@@ -11,7 +11,7 @@ from hanaper.licenses.schemas import LicenseRequest
 from hanaper.protocol import codes
 from hanaper.protocol.codes import Code
 from hanaper.protocol.payload import Payload
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.web.endpoint import Call, NothingDone
 
 CARRIED_OUT = (codes.LICENSE_ACTIVATED, codes.LICENSE_DEACTIVATED)

@@ -9,7 +9,7 @@ from hanaper.activation.outcome import answer, answer_meanwhile, concluded
 from hanaper.activation.verify import verify
 from hanaper.licenses.schemas import ActivateRequest, LicenseRequest
 from hanaper.protocol import codes
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from hanaper.idempotency.models import IdempotencyRecord
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 
 KEPT_DAYS = 7
 PURGED_AT_ONCE = 500

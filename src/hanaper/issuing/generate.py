@@ -23,7 +23,8 @@ from hanaper.issuing.plan import Order, plan_for
 from hanaper.licenses import store as licenses
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
-from hanaper.signing.service import SignedAnswer, SigningService
+from hanaper.signing.answer import SignedAnswer
+from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import Snapshot
 from hanaper.storage.transactions import Storage
 

@@ -28,7 +28,8 @@ from hanaper.protocol import codes
 from hanaper.protocol.long_payload import LongPayload
 from hanaper.protocol.payload import encode_items
 from hanaper.refusal import Unavailable
-from hanaper.signing.service import SignedAnswer, SigningService
+from hanaper.signing.answer import SignedAnswer
+from hanaper.signing.service import SigningService
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage

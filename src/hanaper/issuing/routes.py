@@ -11,7 +11,7 @@ from hanaper.issuing.plan import Order
 from hanaper.issuing.schemas import GenerateRequest, ListGeneratorsRequest
 from hanaper.protocol import codes
 from hanaper.protocol.payload import JsonValue
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.patience import unhurried
 from hanaper.web.endpoint import Call, endpoint
 

@@ -12,7 +12,7 @@ from hanaper.products import store as products
 from hanaper.protocol import codes
 from hanaper.protocol.payload import JsonValue
 from hanaper.refusal import Refusal
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
 from hanaper.web.fields import bad_field

@@ -11,7 +11,7 @@ from hanaper.products.schemas import ProductMetaRequest
 from hanaper.protocol import codes
 from hanaper.protocol.codes import Code
 from hanaper.refusal import Refusal
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
 

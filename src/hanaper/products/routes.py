@@ -16,7 +16,7 @@ from hanaper.products.schemas import (
 )
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
 from hanaper.web.fields import bad_field

@@ -15,7 +15,7 @@ from hanaper.refusal import Refusal
 from hanaper.registration.generate_each import BadElement, generate_each
 from hanaper.registration.register import Terms, register
 from hanaper.registration.schemas import CreateRequest, RegisterRequest, WantedLicense
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
 from hanaper.web.endpoint import Call, endpoint
 from hanaper.web.fields import bad_field, error_text, validate

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from hanaper.access.authenticate import Credentials, Presented, is_known
 from hanaper.limiting.limiter import Limiter
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot
 
 

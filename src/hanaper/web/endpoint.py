@@ -17,7 +17,7 @@ from hanaper.audit.record import By, about, record
 from hanaper.idempotency.store import Keyed, Repeated, claim, complete
 from hanaper.protocol.codes import Code
 from hanaper.refusal import Quarantined, RateLimited, Refusal, Unavailable
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 from hanaper.storage import quarantine
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot, current_version
 from hanaper.storage.session import Session

@@ -4,7 +4,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hanaper.idempotency.store import Replay
-from hanaper.signing.service import SignedAnswer
+from hanaper.signing.answer import SignedAnswer
 
 
 class SignedResponse(Response):
