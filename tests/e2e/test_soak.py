@@ -25,6 +25,9 @@ RATE = float(os.environ.get("HANAPER_TEST_SOAK_RATE", "20"))
 """Requests in a second, of all clients together."""
 STORED = int(os.environ.get("HANAPER_TEST_SOAK_KEYS", "0"))
 """License keys that are there before: with many, the caches of the database fill while the server warms up."""
+WARM_UP_S = float(os.environ.get("HANAPER_TEST_SOAK_WARM_UP_S", "0"))
+"""So long they work at `WARM_UP_RATE` before anything is measured: threads, connections and caches come into use."""
+WARM_UP_RATE = 10 * RATE
 HISTORIES = os.environ.get("HANAPER_TEST_HISTORIES")
 CLIENTS = 4
 MOST_SAMPLES = 360
@@ -48,6 +51,7 @@ class Customers(Crowd):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
+        self.rate = RATE
         self.seconds: list[tuple[float, float]] = []
         self.unexpected: list[tuple[str, int, bytes]] = []
         self._sent: list[dict[str, Any]] = []
@@ -55,10 +59,19 @@ class Customers(Crowd):
         self._began = time.monotonic()
         self._lock = threading.Lock()
 
+    def warm_up(self, seconds: float) -> None:
+        """Let them work harder for a while, and forget how long they waited."""
+        self.rate = WARM_UP_RATE
+        time.sleep(seconds)
+        self.rate = RATE
+        with self._lock:
+            self.seconds.clear()
+            self._began = time.monotonic()
+
     def use(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:
         """Work with one connection for a while; now and then leave in the midst of a request."""
         for _ in range(chance.randrange(20, 60)):
-            if self.over.wait(chance.expovariate(RATE / CLIENTS)):
+            if self.over.wait(chance.expovariate(self.rate / CLIENTS)):
                 return
             kind = chance.choices(
                 ["new", "new under a key", "again", "checks", "a wrong key", "a wrong quantity", "leave"],
@@ -120,6 +133,7 @@ def soak(hanaper: Hanaper, seconds: float, **faults: str) -> tuple[list[Sample],
         server.wait_for_workers(2)
         customers = Customers(server.url)
         stack.enter_context(at_work(customers.run, range(CLIENTS), customers.end))
+        customers.warm_up(WARM_UP_S)
         watch = stack.enter_context(watching(hanaper, [server.process.pid, *server.workers], every_s))
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0:

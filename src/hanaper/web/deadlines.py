@@ -1,12 +1,14 @@
 """How long a client may take to send a request, and to take its answers (reliability.md 4.9, T28)."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Self
 
 from hanaper.settings import Settings
 
 LOOK_EVERY_S = 1.0
-ANSWER_S = 15.0
+ANSWER_S = 14.0
+"""From the look that first saw bytes that are not taken: within `LOOK_EVERY_S` more, which makes 15 in all."""
 LEAST_TAKEN = 65_536
 """Bytes that somebody takes of his answers in `ANSWER_S` at least, or all there are."""
 
@@ -64,8 +66,17 @@ class Receipt:
 
     def is_late(self, now: float) -> bool:
         """Whether the client has had its time."""
-        longest_s = self._deadlines.request_s if self.has_head else self._deadlines.head_s
-        return self._since is not None and now - self._since > longest_s
+        return self._left_s(now) <= 0.0
+
+    def next_look_s(self, now: float) -> float:
+        """Seconds until it is late, if it is not yet."""
+        left_s = self._left_s(now)
+        return left_s if left_s > 0.0 else inf
+
+    def _left_s(self, now: float) -> float:
+        if self._since is None:
+            return inf
+        return self._since + (self._deadlines.request_s if self.has_head else self._deadlines.head_s) - now
 
 
 class Sending:
@@ -90,4 +101,4 @@ class Sending:
             self._since = None
         elif self._since is None or left <= self._left - LEAST_TAKEN:
             self._since, self._left = now, left
-        return self._since is not None and now - self._since > ANSWER_S
+        return self._since is not None and now - self._since >= ANSWER_S

@@ -17,7 +17,7 @@ LONGEST_HEAD = 65_536
 MOST_AHEAD = 64
 """Requests that wait on one connection for the answers before theirs, at most. uvicorn takes any number of them."""
 
-
+_SHORTEST_LOOK_S = 0.001
 _KEPT = struct.Struct("i")
 _TOO_LATE = (
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 38\r\n"
@@ -52,8 +52,9 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Somebody is there."""
         super().connection_made(transport)
-        self._receipt.start(self.loop.time())
-        self._look_later()
+        now = self.loop.time()
+        self._receipt.start(now)
+        self._look_later(now)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more. uvicorn tells that to the newest request only, which may wait for others."""
@@ -68,12 +69,13 @@ class HttpProtocol(HttpToolsProtocol):
         self._at_work = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _look_later(self) -> None:
-        self._next_look = self.loop.call_later(LOOK_EVERY_S, self._look)
+    def _look_later(self, now: float) -> None:
+        # Who is cut is cut in time, not at the next round second.
+        later_s = max(_SHORTEST_LOOK_S, min(LOOK_EVERY_S, self._receipt.next_look_s(now)))
+        self._next_look = self.loop.call_later(later_s, self._look)
 
     def _look(self) -> None:
         """Cut the connection of a client that takes too long. Goes on until it is lost."""
-        self._look_later()
         now = self.loop.time()
         if self._sending.is_late(self._left(), now):
             self.transport.abort()
@@ -81,6 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._receipt.wait(now)
         elif self._receipt.is_late(now) and not self.transport.is_closing():
             self._cut()
+        self._look_later(now)
 
     def _left(self) -> int:
         """Bytes the client has still to take, the kernel's among them; 0 where the kernel has all that there are.
