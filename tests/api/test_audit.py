@@ -17,7 +17,7 @@ from hanaper.checking.check import check
 from hanaper.clock import utc_now
 from hanaper.issuing import batch_store
 from hanaper.storage.session import Session
-from hanaper.web.endpoint import Call
+from hanaper.web.call import Call
 from hanaper.web.services import Services
 
 PATH = "/api/v1/"

@@ -12,7 +12,7 @@ from hanaper.protocol import codes
 from hanaper.protocol.codes import Code
 from hanaper.protocol.payload import Payload
 from hanaper.signing.answer import SignedAnswer
-from hanaper.web.endpoint import Call, NothingDone
+from hanaper.web.call import Call, NothingDone
 
 CARRIED_OUT = (codes.LICENSE_ACTIVATED, codes.LICENSE_DEACTIVATED)
 """After any other outcome everything is as it was."""

@@ -11,7 +11,8 @@ from hanaper.licenses.schemas import ActivateRequest, LicenseRequest
 from hanaper.protocol import codes
 from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
-from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.call import Call
+from hanaper.web.endpoint import endpoint
 
 router = APIRouter(tags=["license checks"])
 

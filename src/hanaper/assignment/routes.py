@@ -22,7 +22,8 @@ from hanaper.protocol.payload import JsonValue
 from hanaper.refusal import Refusal
 from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
-from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.call import Call
+from hanaper.web.endpoint import endpoint
 
 router = APIRouter(tags=["assignment"])
 

@@ -13,7 +13,8 @@ from hanaper.protocol import codes
 from hanaper.protocol.payload import JsonValue
 from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.patience import unhurried
-from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.call import Call
+from hanaper.web.endpoint import endpoint
 
 router = APIRouter(tags=["generators"])
 

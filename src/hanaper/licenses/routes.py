@@ -14,7 +14,8 @@ from hanaper.protocol.payload import JsonValue
 from hanaper.refusal import Refusal
 from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
-from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.call import Call
+from hanaper.web.endpoint import endpoint
 from hanaper.web.fields import bad_field
 
 router = APIRouter(tags=["license keys"])

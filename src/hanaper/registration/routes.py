@@ -17,7 +17,8 @@ from hanaper.registration.register import Terms, register
 from hanaper.registration.schemas import CreateRequest, RegisterRequest, WantedLicense
 from hanaper.signing.answer import SignedAnswer
 from hanaper.storage.session import Session
-from hanaper.web.endpoint import Call, endpoint
+from hanaper.web.call import Call
+from hanaper.web.endpoint import endpoint
 from hanaper.web.fields import bad_field, error_text, validate
 from hanaper.web.parameters import clean
 
