@@ -32,8 +32,8 @@ from hanaper.products.models import ProductMeta
 from hanaper.protocol import codes
 from hanaper.storage.base import Base
 from hanaper.storage.session import Session
+from hanaper.web import call, idempotent
 from hanaper.web import endpoint as web
-from hanaper.web import idempotent
 from hanaper.web.services import Services
 
 PHP = "GetKeyManager-PHP-SDK/2.0.0"
@@ -511,11 +511,11 @@ def never_looked_up(patch: pytest.MonkeyPatch, _: Shop) -> None:
 
 
 def never_claimed(patch: pytest.MonkeyPatch, _: Shop) -> None:
-    patch.setattr(web, "claim", lambda *_: None)
+    patch.setattr(call, "claim", lambda *_: None)
 
 
 def never_completed(patch: pytest.MonkeyPatch, _: Shop) -> None:
-    patch.setattr(web, "complete", lambda *_: None)
+    patch.setattr(call, "complete", lambda *_: None)
 
 
 DEMO_KEY_ID = 2
