@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hanaper import log
+from hanaper.web.turn_away import let_in
 
 try:
     from uvloop import Loop as _Loop
@@ -94,6 +95,7 @@ class _Server:
             return
         if self._rest_s:
             self._rest(self._rest_s)
+        let_in(connection)
         connection.setblocking(False)
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol_factory, connection))
         self._tasks.add(task)
