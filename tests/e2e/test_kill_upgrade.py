@@ -1,5 +1,9 @@
-"""An upgrade that is killed leaves the old schema or the new one, and all rows (reliability.md T1)."""
+"""An upgrade that is killed leaves the old schema or the new one, and all rows (reliability.md T1).
 
+The new one with its row of the audit log, the old one without.
+"""
+
+import json
 import os
 import random
 import signal
@@ -26,7 +30,10 @@ pytestmark = pytest.mark.long
 
 OLDER = revisions()[:-1]
 KILLS = int(os.environ.get("HANAPER_TEST_UPGRADE_KILLS", "30"))
-A_FEW = 3
+A_FEW = 2
+THE_LAST = 3
+"""Statements that are always among them: those about the row of the audit log, and what follows the commit."""
+
 LONGEST_S = 60
 UPGRADE = ("db", "upgrade")
 
@@ -85,10 +92,25 @@ def statements(hanaper: Hanaper) -> int:
     """Of an upgrade; it is made, and taken back."""
     with Storage.open(hanaper.settings) as storage:
         before = current(storage)
-        assert before is not None
-        hanaper.anew(*UPGRADE, **dying(hanaper, 0))
-        migrate.downgrade(storage, before)
+    assert before is not None
+    hanaper.anew(*UPGRADE, **dying(hanaper, 0))
+    take_back(hanaper, before)
     return int((hanaper.folder / "counted").read_text())
+
+
+def told(hanaper: Hanaper) -> list[dict[str, str]]:
+    """What the audit log says of upgrades."""
+    query = text("SELECT objects FROM audit_events WHERE action = 'db upgrade' ORDER BY id")
+    with Storage.open(hanaper.settings) as storage:
+        return [json.loads(objects) for objects in storage.read(lambda session: session.scalars(query).all())]
+
+
+def take_back(hanaper: Hanaper, before: str) -> None:
+    """The schema, and the row that tells of it."""
+    assert told(hanaper) == [{"schema": head(), "schema_before": before}]
+    hanaper.sql("DELETE FROM audit_events WHERE action = 'db upgrade'")
+    with Storage.open(hanaper.settings) as storage:
+        migrate.downgrade(storage, before)
 
 
 @contextmanager
@@ -98,32 +120,32 @@ def nothing_lost(hanaper: Hanaper) -> Iterator[None]:
     yield
     hanaper(*UPGRADE)
     assert is_new(hanaper)
+    assert len(told(hanaper)) == 1
     assert licenses(hanaper) == before
     assert hanaper("check-store", "--json").json["findings"] == []
     with hanaper.serving() as server, client(server.url, hanaper) as api:
         assert api.post("/api/v1/generate", {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 1}).code == 815
 
 
-def upgrade_and_kill(hanaper: Hanaper, places: list[int]) -> None:
+def upgrade_and_kill(hanaper: Hanaper, places: list[int], **fault: str) -> None:
     before = rows(hanaper)
     with nothing_lost(hanaper):
         for place in places:
-            hanaper.anew(*UPGRADE, status=-signal.SIGKILL, **dying(hanaper, place))
+            hanaper.anew(*UPGRADE, status=-signal.SIGKILL, **dying(hanaper, place, **fault))
             old_or_whole(hanaper, before)
 
 
 def old_or_whole(hanaper: Hanaper, before: dict[str, list[tuple[Any, ...]]]) -> None:
-    """Nothing has been done, or all of it; then it is taken back."""
+    """Nothing has been done, or all of it and the row that tells of it; then both are taken back."""
     if is_new(hanaper):
-        with Storage.open(hanaper.settings) as storage:
-            migrate.downgrade(storage, before["alembic_version"][1][0])
+        take_back(hanaper, before["alembic_version"][1][0])
     assert rows(hanaper) == before
 
 
 def test_an_upgrade_that_is_killed_between_its_statements_has_done_nothing_or_all(old: Hanaper) -> None:
     number = statements(old)
     chance = random.Random(number)  # noqa: S311 -- a test wants to be repeated
-    upgrade_and_kill(old, [*chance.sample(range(1, number), A_FEW), number])
+    upgrade_and_kill(old, [*chance.sample(range(1, number - THE_LAST), A_FEW), *range(number - THE_LAST, number + 1)])
 
 
 @pytest.mark.slow
@@ -160,6 +182,12 @@ def _killed_after(hanaper: Hanaper, environment: dict[str, str], wait_s: float) 
         time.sleep(wait_s)
         process.kill()
         process.wait(LONGEST_S)
+
+
+def test_an_upgrade_that_is_told_of_in_another_transaction_is_found(old: Hanaper) -> None:
+    number = statements(old)
+    with pytest.raises(AssertionError, match="schema_before"):
+        upgrade_and_kill(old, list(range(number - THE_LAST, number + 1)), **mutant("row_after_upgrade"))
 
 
 @pytest.mark.parametrize("database_kind", ["sqlite"])

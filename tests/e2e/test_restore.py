@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,8 +19,13 @@ from tests.support.backups import Elsewhere, held_by
 from tests.support.mutants import mutant
 from tests.support.processes import PROGRAM, Hanaper
 
+from hanaper.audit.record import is_kept
+from hanaper.audit.store import BEGINS
+from hanaper.clock import iso_z
+from hanaper.storage import migrate
 from hanaper.storage.schema import head
 from hanaper.storage.sqlite import library
+from hanaper.storage.transactions import Storage
 
 pytestmark = pytest.mark.long
 
@@ -44,6 +50,12 @@ def is_empty(place: Hanaper) -> bool:
 def is_restored(place: Hanaper) -> bool:
     """Whether all that is in the backup of the fixture is there, in quarantine."""
     return held_by(place) == HELD and place("quarantine", "--json").json["quarantine"] is True
+
+
+def told_last(place: Hanaper) -> dict[str, Any]:
+    """The newest row of the audit log."""
+    rows: list[dict[str, Any]] = place("audit", "list", "--limit", "1", "--json").json
+    return rows[0]
 
 
 def can_serve(place: Hanaper) -> bool:
@@ -77,6 +89,36 @@ def test_a_restored_database_says_where_it_comes_from(elsewhere: Elsewhere, back
     assert "`hanaper quarantine off`" in ended.stderr
     assert is_restored(place)
     assert "restored from a.backup, a backup of 20" in place("quarantine").stdout
+    row = told_last(place)
+    assert (row["action"], row["actor"]) == ("restore", "command line")
+    as_of = datetime.fromisoformat(ended.json["as_of"])
+    assert row["objects"] == {"as_of": iso_z(as_of), "backup": "a.backup", "schema": head()}
+    # So that it can be told from what was done before.
+    place("quarantine", "off", "--yes")
+    assert told_last(place)["action"] == "quarantine off"
+    place("audit", "seal")
+    place("audit", "verify")
+
+
+@pytest.mark.parametrize("since", ["0004", "0006"])
+def test_a_backup_of_an_older_schema_is_told_of_where_there_is_a_log(
+    installed: Hanaper, elsewhere: Elsewhere, backup_file: Path, since: str
+) -> None:
+    with Storage.open(installed.settings) as storage:
+        migrate.downgrade(storage, since)
+    installed("backup", str(backup_file))
+    place = elsewhere()
+    place("restore", str(backup_file))
+    place("db", "upgrade")
+    upgrade, before = place("audit", "list", "--json").json[:2]
+    assert upgrade["action"] == "db upgrade"
+    if is_kept(since):
+        assert (before["action"], before["objects"]["schema"]) == ("restore", since)
+        assert upgrade["objects"] == {"schema": head(), "schema_before": since}
+    else:
+        assert before["action"] == BEGINS
+        assert upgrade["objects"].pop("quarantine").startswith("restored from a.backup, a backup of 20")
+        assert upgrade["objects"] == {"schema": head(), "schema_before": since}
 
 
 def test_a_restored_database_can_be_backed_up_and_restored_again(
@@ -296,7 +338,7 @@ def test_a_backup_that_is_killed_leaves_nothing_that_could_be_taken_for_one(
 RESTORE_STEPS = {
     "sqlite": (
         "hanaper.storage.sqlite_copy:damage",
-        "hanaper.storage.sqlite_copy:put_in_quarantine",
+        "hanaper.storage.sqlite_copy:write_alone",
         "pathlib:Path.rename",
         "pathlib:Path.rename+",
     ),
@@ -332,8 +374,10 @@ def mended(place: Hanaper, backup: Path) -> str:
         left.unlink()
     if is_empty(place):
         place("restore", str(backup))
+        assert told_last(place)["action"] == "restore"
         return "nothing"
     if can_serve(place):
+        assert told_last(place)["action"] == "restore"
         return "whole"
     assert "run `hanaper quarantine on" in place("serve", status=78).stderr
     place("restore", str(backup), status=65)

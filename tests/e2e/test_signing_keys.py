@@ -155,9 +155,9 @@ def ask(
     return response.status, response.headers["X-Signing-Key-Id"], response.read()
 
 
-def ask_once(url: str, idempotency_key: str) -> tuple[int, str, bytes]:
+def ask_once(url: str, idempotency_key: str, api_key: str = SAMPLE_KEY) -> tuple[int, str, bytes]:
     with closing(connected(url)) as connection:
-        return ask(connection, idempotency_key)
+        return ask(connection, idempotency_key, api_key)
 
 
 def published(url: str) -> dict[str, Verifier]:

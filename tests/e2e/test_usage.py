@@ -17,7 +17,7 @@ COMMANDS = {
     "key": "list new export show assign suspend reinstate renew revoke delete activations deactivate",
     "signing-key": "list announce activate rotate retire rewrap new-kek",
     "block-list": "add list remove",
-    "audit": "list verify seal",
+    "audit": "list verify seal prune",
 }
 LEAVES = [
     f"{group} {command}".strip()

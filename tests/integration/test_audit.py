@@ -203,8 +203,14 @@ class Log:
     chance: random.Random
 
     @property
+    def begins(self) -> int:
+        """The row that it was pruned up to; 0 for none."""
+        return int(self.value("SELECT coalesce(max(event_id), 0) FROM audit_cuts"))
+
+    @property
     def ids(self) -> list[int]:
-        return list(self.session.scalars(text("SELECT event_id FROM audit_links ORDER BY event_id")))
+        links = text("SELECT event_id FROM audit_links WHERE event_id > :begins ORDER BY event_id")
+        return list(self.session.scalars(links, {"begins": self.begins}))
 
     @property
     def marks(self) -> list[Checkpoint]:
@@ -218,17 +224,17 @@ class Log:
 
     def vouched(self, row_id: int) -> int:
         """The last row of the checkpoint before a row."""
-        return max((mark.event_id for mark in self.marks if mark.event_id < row_id), default=0)
+        return max((mark.event_id for mark in self.marks if mark.event_id < row_id), default=self.begins)
 
     def after(self, row_id: int) -> int:
         return min(other for other in self.ids if other > row_id)
 
     def before(self, row_id: int) -> int:
-        return max((other for other in self.ids if other < row_id), default=0)
+        return max((other for other in self.ids if other < row_id), default=self.begins)
 
     def free(self) -> int:
         """An id between sealed rows that no row has."""
-        return self.chance.choice(sorted(set(range(1, self.ids[-1])) - set(self.ids)))
+        return self.chance.choice(sorted(set(range(self.begins + 1, self.ids[-1])) - set(self.ids)))
 
     def reseal(self, row_id: int) -> None:
         """Give a row the hash that follows from what it says now."""

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from hanaper.audit.rules import Checkpoint
+from hanaper.audit import store as log
+from hanaper.audit.rules import Checkpoint, Cut
 from hanaper.keystore import store
 from hanaper.keystore.keys import Keystore, NoToken
 from hanaper.refusal import Misconfigured
@@ -17,15 +18,21 @@ class Verifiers:
     Attributes:
         proven: those whose private half opens under the key encryption key: nobody could have put them there who has
             the database alone.
+        pepper: the installation's secret; None where the log was never pruned.
     """
 
     known: dict[str, Verifier]
     proven: frozenset[str]
+    pepper: bytes | None = None
 
     def __call__(self, checkpoint: Checkpoint) -> bool:
         """Whether one of the keys has signed a checkpoint."""
         verifier = self.known.get(checkpoint.kid)
         return verifier is not None and verifier.accepts(checkpoint.statement, checkpoint.signature)
+
+    def has_cut(self, cut: Cut) -> bool:
+        """Whether the installation itself has pruned the log so far."""
+        return self.pepper is not None and cut.is_of(self.pepper)
 
     def is_destroyed(self, kid: str) -> bool:
         """Whether only the public half of a key is there.
@@ -41,6 +48,7 @@ def verifiers(session: Session, keystore: Keystore) -> Verifiers:
     Raises:
         NoToken: one is in a token that the settings do not name.
         Unavailable: one is in a token that does not answer.
+        Misconfigured: the log was pruned, and the secret for that cannot be opened.
     """
     known: dict[str, Verifier] = {}
     proven = set()
@@ -57,4 +65,15 @@ def verifiers(session: Session, keystore: Keystore) -> Verifiers:
         except (ValueError, TypeError, Misconfigured):
             continue  # `hanaper check-store` tells what is wrong with it.
         known[row.kid] = verifier
-    return Verifiers(known, frozenset(proven))
+    pepper = None if log.newest_cut(session) is None else keystore.pepper(session)
+    return Verifiers(known, frozenset(proven), pepper)
+
+
+def own_cuts(session: Session, keystore: Keystore) -> list[Cut]:
+    """The cuts that this installation has made.
+
+    Raises:
+        Misconfigured: the installation's secret cannot be opened.
+    """
+    pepper = keystore.pepper(session)
+    return [cut for cut in log.all_cuts(session) if cut.is_of(pepper)]

@@ -49,6 +49,27 @@ class AuditLink(Base):
     hash: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class AuditCut(Base):
+    """Up to where the log has been pruned: a copy of the checkpoint it begins behind from then on (decision 0026).
+
+    Kept for ever, a row for each pruning; the one with the largest `event_id` counts. `last_batch` is the last batch
+    that no row tells of any more, `cut_at` is in Unix seconds, and `mac` is a keyed hash of all the others.
+    """
+
+    __tablename__ = "audit_cuts"
+
+    event_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    checkpoint: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary)
+    signed_at: Mapped[int] = mapped_column(BigInteger)
+    kid: Mapped[str] = mapped_column(String(16))
+    signature: Mapped[bytes] = mapped_column(LargeBinary)
+    last_batch: Mapped[int] = mapped_column(BigInteger)
+    cut_at: Mapped[int] = mapped_column(BigInteger)
+    mac: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class AuditCheckpoint(Base):
     """The end of the chain at a moment, signed by the global key. Every sealing ends with one.
 

@@ -6,7 +6,11 @@ from datetime import datetime
 
 from hanaper.audit import rules, store
 from hanaper.audit.models import LONGEST_ADDRESS, AuditEvent
+from hanaper.storage import schema
 from hanaper.storage.session import Session
+
+FIRST_SCHEMA = "0006"
+"""The first schema with an audit log. Its columns are as they were then: rows are written to older schemas, too."""
 
 _NOTED = "hanaper audit"
 _LICENSE_KEY = "license_key"
@@ -28,6 +32,12 @@ class By:
 
 
 COMMAND_LINE = By()
+
+
+def is_kept(revision: str) -> bool:
+    """Whether a database of this schema has an audit log."""
+    known = schema.revisions()
+    return known.index(revision) >= known.index(FIRST_SCHEMA)
 
 
 def about(

@@ -7,9 +7,9 @@ import hmac
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 BEGINNING = bytes(32)
 """What stands before the first row."""
@@ -17,6 +17,7 @@ BEGINNING = bytes(32)
 MOST_RANGES = 100
 _encode = json.JSONEncoder(separators=(",", ":"), default=repr).encode
 _PURPOSE = b"hanaper audit log, license keys"
+_CUTS = b"hanaper audit log, cuts"
 _TOKEN = re.compile(
     r"1:(?P<number>\d{1,18}):(?P<rows>\d{1,18}):(?P<event_id>\d{1,18}):(?P<hash>[0-9a-f]{64}):(?P<signed_at>\d{1,18})"
     r":(?P<kid>[0-9a-f]{16}):(?P<signature>[A-Za-z0-9_=-]{1,2048})"
@@ -77,6 +78,35 @@ class Checkpoint:
         return f"1:{numbers}:{self.kid}:{signature}"
 
 
+NOTHING = Checkpoint(0, 0, 0, BEGINNING, 0)
+"""Where the chain begins that has never been pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """See `models.AuditCut`. All of the checkpoint is in it: archives are compared with that."""
+
+    checkpoint: Checkpoint
+    last_batch: int
+    cut_at: int
+    mac: bytes = b""
+
+    @classmethod
+    def made(cls, checkpoint: Checkpoint, last_batch: int, cut_at: int, pepper: bytes) -> Self:
+        """A cut of an installation, which its secret is needed for."""
+        made = cls(checkpoint, last_batch, cut_at)
+        return replace(made, mac=made.mac_under(pepper))
+
+    def mac_under(self, pepper: bytes) -> bytes:
+        """What `mac` has to be in an installation. No signature: it outlives every signing key."""
+        statement = f"{self.checkpoint.token}\nlast batch {self.last_batch}\ncut at {self.cut_at}\n"
+        return hmac.digest(_key(pepper, _CUTS), statement.encode("utf-8"), hashlib.sha256)
+
+    def is_of(self, pepper: bytes) -> bool:
+        """Whether it was made with the secret of an installation."""
+        return hmac.compare_digest(self.mac, self.mac_under(pepper))
+
+
 def from_token(text: str) -> Checkpoint | None:
     """The checkpoint that somebody took from a log; None where it is none."""
     found = _TOKEN.fullmatch(text.strip())
@@ -112,12 +142,12 @@ def license_digest(pepper: bytes, license_key: str) -> bytes:
 
     Who reads the log without that secret cannot try license keys against it, however short they are.
     """
-    return hmac.digest(_key(pepper), license_key.encode("utf-8"), hashlib.sha256)
+    return hmac.digest(_key(pepper, _PURPOSE), license_key.encode("utf-8"), hashlib.sha256)
 
 
 @cache
-def _key(pepper: bytes) -> bytes:
-    return hmac.digest(pepper, _PURPOSE, hashlib.sha256)
+def _key(pepper: bytes, purpose: bytes) -> bytes:
+    return hmac.digest(pepper, purpose, hashlib.sha256)
 
 
 def told(objects: Mapping[str, object]) -> str:

@@ -1,19 +1,21 @@
 """Queries of the audit log."""
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, cast, func, insert, select, text
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, cast, delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from hanaper.audit.models import AuditCheckpoint, AuditEvent, AuditLink
-from hanaper.audit.rules import BEGINNING, Checkpoint, Link, Row
+from hanaper.audit.models import AuditCheckpoint, AuditCut, AuditEvent, AuditLink
+from hanaper.audit.rules import BEGINNING, Checkpoint, Cut, Link, Row
 
 BEGINS = "audit begins"
 """The action of the first row, which the migration writes."""
 
 PAGE = 1000
+_SMALLEST = -(2**63)
 _TURN = 0x68616E61706572  # "hanaper"
 # Whoever inserts rows holds one of these on the table from before an id is drawn until after the commit is seen.
 _WRITERS = """
@@ -98,17 +100,15 @@ def rows(session: Session, *, after: int, up_to: int | None = None, limit: int =
     return [Row._make([_readable(value) if type(value) in _BYTES else value for value in row]) for row in found]
 
 
-def all_rows(session: Session) -> Iterator[Row]:
+def all_rows(session: Session, *, after: int = _SMALLEST, up_to: int | None = None) -> Iterator[Row]:
     """All rows, in order of id, read a page at a time."""
-    after = -(2**63)
-    while page := rows(session, after=after):
+    while page := rows(session, after=after, up_to=up_to):
         yield from page
         after = page[-1].id
 
 
-def all_links(session: Session) -> Iterator[Link]:
+def all_links(session: Session, *, after: int = _SMALLEST) -> Iterator[Link]:
     """All links, in order."""
-    after = -(2**63)
     while page := session.execute(
         select(*_LINK).where(AuditLink.event_id > after).order_by(AuditLink.event_id).limit(PAGE)
     ).all():
@@ -123,6 +123,93 @@ def all_checkpoints(session: Session) -> Iterator[Checkpoint]:
     # Read as a whole: one of them stands for a thousand rows, or for half a minute.
     for row in session.execute(_CHECKPOINTS.order_by(*place)).all():
         yield _checkpoint(row)
+
+
+def all_cuts(session: Session) -> Sequence[Cut]:
+    """All cuts, the newest last."""
+    query = select(
+        AuditCut.checkpoint,
+        cast(AuditCut.rows, BigInteger),
+        AuditCut.event_id,
+        cast(AuditCut.hash, LargeBinary),
+        cast(AuditCut.signed_at, BigInteger),
+        AuditCut.kid,
+        cast(AuditCut.signature, LargeBinary),
+        cast(AuditCut.last_batch, BigInteger),
+        cast(AuditCut.cut_at, BigInteger),
+        cast(AuditCut.mac, LargeBinary),
+    )
+    found = session.execute(query.order_by(AuditCut.event_id)).all()
+    return [Cut(_checkpoint(row[:7]), row[7], row[8], _bytes(row[9])) for row in found]
+
+
+def newest_cut(session: Session) -> Cut | None:
+    """The cut behind which the log begins; None where it was never pruned."""
+    return next(reversed(all_cuts(session)), None)
+
+
+def add_cut(session: Session, cut: Cut) -> None:
+    """Let the log begin behind a checkpoint."""
+    mark = cut.checkpoint
+    session.add(
+        AuditCut(
+            event_id=mark.event_id,
+            checkpoint=mark.number,
+            rows=mark.rows,
+            hash=mark.hash,
+            signed_at=mark.signed_at,
+            kid=mark.kid,
+            signature=mark.signature,
+            last_batch=cut.last_batch,
+            cut_at=cut.cut_at,
+            mac=cut.mac,
+        )
+    )
+    session.flush()
+
+
+def last_checkpoint_before(session: Session, moment: datetime, *, after: int) -> Checkpoint | None:
+    """The last checkpoint before the first row of a moment or later, and behind another row; None where none is."""
+    later = select(AuditEvent.id).where(AuditEvent.at >= moment, AuditEvent.id > after).order_by(AuditEvent.id).limit(1)
+    first = session.scalars(later).first()
+    query = _CHECKPOINTS.where(AuditCheckpoint.event_id > after).order_by(AuditCheckpoint.event_id.desc()).limit(1)
+    row = session.execute(query if first is None else query.where(AuditCheckpoint.event_id < first)).first()
+    return None if row is None else _checkpoint(row)
+
+
+def newest_batch(session: Session, up_to: int) -> int:
+    """The last batch that rows up to one of them tell of; 0 where they tell of none."""
+    return session.scalars(select(func.max(AuditEvent.batch_id)).where(AuditEvent.id <= up_to)).one() or 0
+
+
+def last_batch_untold(session: Session) -> int | None:
+    """The last batch from before the first row of the log; None where the log does not say."""
+    cut = newest_cut(session)
+    if cut is not None:
+        return cut.last_batch
+    first = select(AuditEvent.objects).where(AuditEvent.action == BEGINS).order_by(AuditEvent.id).limit(1)
+    found = session.scalars(first).first()
+    try:
+        return None if found is None else int(json.loads(found)["last_batch"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def delete_before(session: Session, cut: Cut, *, limit: int) -> int:
+    """Delete some of the rows that were cut off, with their links; the last time their checkpoints. How many rows.
+
+    The checkpoint of the cut and its link stay: the next ones follow them.
+    """
+    end = cut.checkpoint
+    some = select(AuditEvent.id).where(AuditEvent.id <= end.event_id).order_by(AuditEvent.id).limit(limit)
+    ids = session.scalars(some).all()
+    if not ids:
+        session.execute(delete(AuditLink).where(AuditLink.event_id < end.event_id))
+        session.execute(delete(AuditCheckpoint).where(AuditCheckpoint.event_id < end.event_id))
+        return 0
+    session.execute(delete(AuditLink).where(AuditLink.event_id <= ids[-1], AuditLink.event_id < end.event_id))
+    session.execute(delete(AuditEvent).where(AuditEvent.id <= ids[-1]))
+    return len(ids)
 
 
 def count(session: Session) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from hanaper.audit import keys, rules, store
-from hanaper.audit.rules import Checkpoint, Link, Row
+from hanaper.audit.rules import Checkpoint, Cut, Link, Row
 from hanaper.keystore.keys import Keystore
 from hanaper.storage.session import Session
 from hanaper.storage.snapshot import one_snapshot
@@ -44,6 +44,7 @@ class Verdict:
         rows: how many have been looked at.
         sealed: of them, behind a link.
         checkpoints: how many there are.
+        pruned_up_to: the row behind which the log begins; None where it was never pruned.
         unsealed_since: when the first row was written that has not been sealed yet; None where there is none.
         found: how many findings there are.
         findings: the first of them, in order of the row.
@@ -52,6 +53,7 @@ class Verdict:
     rows: int = 0
     sealed: int = 0
     checkpoints: int = 0
+    pruned_up_to: int | None = None
     unsealed_since: datetime | None = None
     found: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -119,12 +121,18 @@ class _Walk:
 
     def go(self, session: Session, known: Sequence[Checkpoint], advance: Advance) -> None:
         verdict = self._verdict
-        stored = list(store.all_checkpoints(session))
+        begins = self._begins(store.newest_cut(session))
+        after = {} if verdict.pruned_up_to is None else {"after": verdict.pruned_up_to}
+        # What is left of before counts for nothing: a pruning was interrupted, and the next one takes it along.
+        stored = [mark for mark in store.all_checkpoints(session) if not after or mark.event_id >= begins.event_id]
         verdict.checkpoints = len(stored)
-        self._numbers(stored)
+        self._numbers(stored, begins)
         end = store.last_link(session).event_id
-        marks = _Marks([*stored, *known])
-        for row_id, row, link in _side_by_side(store.all_rows(session), store.all_links(session)):
+        marks = _Marks([*stored, *(mark for mark in known if mark.event_id >= begins.event_id)])
+        if after:
+            for mark in marks.at(begins.event_id):
+                self._mark(mark)
+        for row_id, row, link in _side_by_side(store.all_rows(session, **after), store.all_links(session, **after)):
             self._cut_off(marks.before(row_id))
             if row is not None:
                 verdict.rows += 1
@@ -137,12 +145,26 @@ class _Walk:
                 text = "it has no seal: it was put between rows that had been sealed, or its seal was taken away"
                 verdict.add("inserted", row_id, text)
         self._cut_off(marks.before(None))
-        signed = stored[-1].event_id if stored else 0
+        signed = stored[-1].event_id if stored else begins.event_id
         if signed < end:
             verdict.add("checkpoint", signed + 1, "the checkpoint at the end of the chain is not there")
         elif stored and self._accepts.is_destroyed(stored[-1].kid):
             verdict.add("checkpoint", 1, "the key that has signed the newest checkpoint is destroyed")
         verdict.unsealed_since = store.oldest_after(session, end) if verdict.rows > verdict.sealed else None
+
+    def _begins(self, cut: Cut | None) -> Checkpoint:
+        """Where the chain begins: behind the newest cut, if it is one of this installation."""
+        if cut is None:
+            return rules.NOTHING
+        begins = cut.checkpoint
+        if not self._accepts.has_cut(cut):
+            text = f"it was not this installation that pruned the log up to row {begins.event_id}"
+            self._verdict.add("truncated", 1, text)
+            return rules.NOTHING
+        self._verdict.pruned_up_to = self._good = begins.event_id
+        self._link = Link(begins.event_id, begins.hash)
+        self._counted = (begins.rows, 0)
+        return begins
 
     def _sealed(self, row_id: int, row: Row | None, link: Link) -> None:
         verdict = self._verdict
@@ -183,12 +205,14 @@ class _Walk:
             text = f"what was sealed behind row {self._link.event_id} up to row {mark.event_id} is not there"
             self._verdict.add("truncated", self._link.event_id + 1, f"{text}: checkpoint {mark.number}")
 
-    def _numbers(self, stored: Sequence[Checkpoint]) -> None:
-        for number, mark in enumerate(stored, start=1):
+    def _numbers(self, stored: Sequence[Checkpoint], begins: Checkpoint) -> None:
+        # The one it begins behind is still there.
+        after = begins.event_id + 1
+        for number, mark in enumerate(stored, start=max(1, begins.number)):
             if mark.number != number:
-                after = stored[number - 2].event_id + 1 if number > 1 else 1
                 self._verdict.add("checkpoint", after, f"checkpoint {number} is not there")
                 return
+            after = mark.event_id + 1
 
 
 def _unsigned(mark: Checkpoint) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from hanaper.audit.record import about, is_kept, record
 from hanaper.backup import archive, store
 from hanaper.backup.contents import REASON, Contents, knows_tokens, require_known
 from hanaper.backup.new_file import new_file
-from hanaper.clock import plain
+from hanaper.clock import iso_z, plain
 from hanaper.issuing import staging
 from hanaper.keystore import pepper
 from hanaper.keystore import store as keys
@@ -102,7 +103,7 @@ def _restore_sqlite(target: Path, file: Path, keystore: Keystore, now: datetime,
             _copy_bytes(file, unfinished, advance)
             contents = _of_sqlite(unfinished, file)
             contents.require_keys(keystore)
-            sqlite_copy.put_in_quarantine(unfinished, _reason(file, contents), now)
+            sqlite_copy.write_alone(unfinished, lambda session: _put_in_quarantine(session, file, contents, now))
     return contents
 
 
@@ -156,14 +157,18 @@ def _restore_postgresql(storage: Storage, file: Path, keystore: Keystore, now: d
     require_known(contents.revision, str(file))
     contents.require_keys(keystore)
     tools.restore_dump(file)
-
-    def put_in_quarantine(session: Session) -> None:
-        quarantine.leave(session)  # The one that the database may have been in when the backup was made.
-        quarantine.enter(session, _reason(file, contents), now=now)
-
     # Until here nobody can be served: the version of the configuration is not in the backup.
-    storage.write(put_in_quarantine)
+    storage.write(lambda session: _put_in_quarantine(session, file, contents, now))
     return contents
+
+
+def _put_in_quarantine(session: Session, file: Path, contents: Contents, now: datetime) -> None:
+    """Put a restored database in quarantine, and write down where it comes from, if it has an audit log yet."""
+    quarantine.leave(session)  # The one it was in when the backup was made; a backup of SQLite always is in one.
+    quarantine.enter(session, f"restored from {_name(file)}, a backup of {plain(contents.as_of)} UTC", now=now)
+    if is_kept(contents.revision):
+        about(session, backup=_name(file), as_of=iso_z(contents.as_of), schema=contents.revision)
+        record(session, "restore", now=now)
 
 
 def _clear_staged(storage: Storage) -> None:
@@ -172,6 +177,5 @@ def _clear_staged(storage: Storage) -> None:
         staging.discard(storage, batch_id)
 
 
-def _reason(file: Path, contents: Contents) -> str:
-    name = "".join(mark if mark.isprintable() else "?" for mark in file.name)[:_LONGEST_NAME]
-    return f"restored from {name}, a backup of {plain(contents.as_of)} UTC"
+def _name(file: Path) -> str:
+    return "".join(mark if mark.isprintable() else "?" for mark in file.name)[:_LONGEST_NAME]

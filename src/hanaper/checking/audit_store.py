@@ -1,24 +1,12 @@
 """Queries of the check about the audit log: reading only."""
 
-import json
 from collections.abc import Iterator
 
 from sqlalchemy import select
 
 from hanaper.audit.models import AuditEvent
-from hanaper.audit.store import BEGINS
 from hanaper.issuing.models import Batch
 from hanaper.storage.session import Session
-
-
-def last_batch_before(session: Session) -> int | None:
-    """The last batch that was there when the audit log began; None where the log does not say."""
-    first = select(AuditEvent.objects).where(AuditEvent.action == BEGINS).order_by(AuditEvent.id).limit(1)
-    found = session.scalars(first).first()
-    try:
-        return None if found is None else int(json.loads(found)["last_batch"])
-    except (ValueError, LookupError, TypeError):
-        return None
 
 
 def batches_without_row(session: Session, after: int) -> Iterator[int]:

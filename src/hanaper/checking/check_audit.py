@@ -12,7 +12,7 @@ _TABLE = AuditEvent.__tablename__
 def check_audit(session: Session, report: Report) -> None:
     """Compare batches and the rows that tell of them, since the log began."""
     report.checked[_TABLE] += audit.count(session)
-    after = audit_store.last_batch_before(session)
+    after = audit.last_batch_untold(session)
     if after is None:
         report.add(
             "audit_begins", _TABLE, None, "its first row, which says where it began, is not there or not as it was"

@@ -3,14 +3,18 @@
 import json
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
 from hanaper.app import sealer_of
-from hanaper.audit import rules, store
+from hanaper.audit import archive as archives
+from hanaper.audit import keys, rules, store
 from hanaper.audit import verify as verification
 from hanaper.audit.models import AuditEvent
+from hanaper.audit.verify import Verdict
+from hanaper.cli.audit_prune import prune
 from hanaper.cli.options import AsJson, DataDir, in_utc, load_settings, opened, opened_storage
 from hanaper.cli.output import note, print_json, print_row, print_rows
 from hanaper.cli.progress import progress
@@ -55,20 +59,38 @@ def list_rows(
 
 
 @app.command("verify")
-def verify(checkpoint: Tokens = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def verify(
+    checkpoint: Tokens = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="A file of `hanaper audit prune`, instead of the log itself.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Compare every row with its seal; exit status 1 when something was changed. A server may be running."""
     known = [_known(text) for text in checkpoint or ()]
+    if archive is not None and known:
+        raise Invalid("an archive has its own checkpoint: name either --archive or --checkpoint")
     settings = load_settings(data_dir)
     with opened_storage(data_dir) as storage:
         keystore = Keystore.from_settings(settings)
-        with progress("Verifying", storage.read(store.count)) as advance:
-            verdict = verification.verify(storage, keystore, known=known, advance=advance)
+        if archive is not None:
+            cuts = storage.read(lambda session: keys.own_cuts(session, keystore))
+            verdict = archives.verify(archive, [cut.checkpoint for cut in cuts])
+        else:
+            with progress("Verifying", storage.read(store.count)) as advance:
+                verdict = verification.verify(storage, keystore, known=known, advance=advance)
+    _tell(verdict, as_json=as_json)
+
+
+def _tell(verdict: Verdict, *, as_json: bool) -> None:
     findings = [asdict(finding) for finding in verdict.findings]
     first = verdict.first
     counts = {
         "rows": verdict.rows,
         "sealed": verdict.sealed,
         "checkpoints": verdict.checkpoints,
+        "pruned_up_to": verdict.pruned_up_to,
         "unsealed_since": None if verdict.unsealed_since is None else iso_z(verdict.unsealed_since),
     }
     if as_json:
@@ -77,6 +99,8 @@ def verify(checkpoint: Tokens = None, data_dir: DataDir = None, as_json: AsJson 
     else:
         print_row(counts, as_json=False)
         print_rows(findings, ("kind", "row", "text"), as_json=False, empty="Nothing was changed since it was sealed.")
+        if verdict.pruned_up_to is not None:
+            note(f"Rows up to {verdict.pruned_up_to} were pruned by this installation: verified from there on.")
         if first is not None:
             note(f"{verdict.found:,} findings; the first row that is not as it was sealed: {first.row}")
     if first is not None:
@@ -92,6 +116,9 @@ def seal(data_dir: DataDir = None) -> None:
     note(f"{sealed:,} rows sealed")
     if last is not None:
         print(last.token)
+
+
+app.command("prune")(prune)
 
 
 def _known(text: str) -> rules.Checkpoint:

@@ -2,6 +2,7 @@
 
 import typer
 
+from hanaper.cli.change import upgrade as migrate
 from hanaper.cli.options import AsJson, DataDir, load_settings
 from hanaper.cli.output import print_row
 from hanaper.storage import schema
@@ -14,10 +15,8 @@ app = typer.Typer(help="The database schema.", no_args_is_help=True)
 def upgrade(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Bring the schema to the state this version needs. Make a backup first."""
     with Storage.open(load_settings(data_dir)) as storage:
-        from hanaper.storage import migrate  # noqa: PLC0415 -- no other command needs Alembic
-
         before = schema.current(storage)
-        migrate.upgrade(storage)
+        migrate(storage, "db upgrade")
         print_row({"before": before, "now": schema.current(storage)}, as_json=as_json)
 
 

@@ -17,6 +17,7 @@ from hanaper import __version__, log
 from hanaper.access import store as access
 from hanaper.access.networks import is_loopback
 from hanaper.app import create_app, open_services, settle
+from hanaper.cli.change import upgrade
 from hanaper.cli.options import DataDir, load_settings
 from hanaper.metrics.meter import OFF, Meter
 from hanaper.refusal import Misconfigured, Unavailable
@@ -50,10 +51,8 @@ def serve(
     settings = load_settings(data_dir, serving=True)
     _limit()
     if migrate_first:
-        from hanaper.storage import migrate  # noqa: PLC0415 -- a server that does not migrate does without Alembic
-
         with Storage.open(settings) as storage:
-            migrate.upgrade(storage)
+            upgrade(storage, "serve --migrate")
     with _measuring(settings) as meter:
         services = open_services(settings, meter=meter)
         _warn_of_demo(services)

@@ -2,33 +2,43 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.orm import Session
 
 from hanaper.refusal import Misconfigured
+from hanaper.storage import schema
 from hanaper.storage.failures import reason, translated
-from hanaper.storage.schema import scripts
 from hanaper.storage.transactions import Storage, lock_file
 from hanaper.storage.turn_lock import TurnLock
 
+Then: TypeAlias = Callable[[Session, str | None], None]
 
-def upgrade(storage: Storage, revision: str = "head") -> None:
-    """Bring the schema forward, all steps in one transaction, one process at a time."""
-    _run(storage, lambda config: command.upgrade(config, revision))
+
+def upgrade(storage: Storage, revision: str = "head", *, then: Then = lambda *_: None) -> None:
+    """Bring the schema forward, all steps in one transaction, one process at a time.
+
+    Args:
+        storage: of the database.
+        revision: to which.
+        then: done at the end of the transaction, where it changes something: told the revision from before, None where
+            the database was empty.
+    """
+    _run(storage, lambda config: command.upgrade(config, revision), then)
 
 
 def downgrade(storage: Storage, revision: str) -> None:
     """Take the schema back."""
-    _run(storage, lambda config: command.downgrade(config, revision))
+    _run(storage, lambda config: command.downgrade(config, revision), lambda *_: None)
 
 
 def _config(connection: Connection | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.set_main_option("script_location", str(schema.scripts()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
@@ -45,7 +55,7 @@ def _patience(connection: Connection) -> Iterator[None]:
         driver.longest_exchange_s = usual
 
 
-def _run(storage: Storage, migrate: Callable[[Config], None]) -> None:
+def _run(storage: Storage, migrate: Callable[[Config], None], then: Then) -> None:
     with translated(storage.database.file), ExitStack() as stack:
         engine = storage.engine
         if storage.database.file is not None:
@@ -59,7 +69,12 @@ def _run(storage: Storage, migrate: Callable[[Config], None]) -> None:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4841504552)")
         try:
+            before = schema.seen_by(connection)
             migrate(_config(connection))
+            if schema.seen_by(connection) != before:
+                with Session(connection) as session:
+                    then(session, before)
+                    session.flush()
         except (ProgrammingError, OperationalError) as error:
             # PostgreSQL calls a table that is there, or a missing privilege, a programming error.
             if isinstance(error, OperationalError) and "already exists" not in str(error.orig):

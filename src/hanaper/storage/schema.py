@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 
 from hanaper.refusal import Misconfigured
 from hanaper.storage.failures import translated
@@ -46,10 +46,15 @@ def head() -> str:
 def current(storage: Storage) -> str | None:
     """The revision of the database; None when it is empty."""
     with translated(storage.database.file), storage.engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return found
+        return seen_by(connection)
+
+
+def seen_by(connection: Connection) -> str | None:
+    """The revision as a transaction sees it; None when the database is empty."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
 
 
 def require_current(storage: Storage) -> None:

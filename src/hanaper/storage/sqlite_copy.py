@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, text
+from sqlalchemy.orm import Session
 
 from hanaper.clock import Clock
 from hanaper.refusal import Fault, Invalid, Unavailable
@@ -76,9 +77,10 @@ def finish(file: Path, reason: str, since: datetime) -> None:
         Unavailable: it cannot be written.
     """
     with _written(file), _opened(file) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.execute("PRAGMA journal_mode=DELETE")
-        _put_in_quarantine(connection, reason, since)
+        _make_one_file(connection)
+        # As SQLAlchemy writes moments.
+        row = (reason[: quarantine.LONGEST_REASON], f"{since:%Y-%m-%d %H:%M:%S.%f}")
+        connection.execute("REPLACE INTO quarantine (id, reason, since) VALUES (1, ?, ?)", row)
         found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != "ok":
         raise Fault(
@@ -87,10 +89,19 @@ def finish(file: Path, reason: str, since: datetime) -> None:
         )
 
 
-def put_in_quarantine(file: Path, reason: str, since: datetime) -> None:
-    """Put a database that nobody else has open in quarantine, instead of the one it is in."""
-    with _written(file), _opened(file) as connection:
-        _put_in_quarantine(connection, reason, since)
+def write_alone(file: Path, work: Callable[[Session], None]) -> None:
+    """Change a database that nobody else has open, in one transaction. Afterwards it is one file, and all is in it.
+
+    Raises:
+        Unavailable: it cannot be written.
+    """
+    with translated(file), storage_of(file) as storage:
+        engine = storage.engine.execution_options(hanaper_writes=True)
+        with engine.begin() as connection, Session(connection) as session:
+            work(session)
+            session.flush()
+    with _written(file), _opened(file) as opened:
+        _make_one_file(opened)
 
 
 def damage(file: Path) -> str | None:
@@ -152,10 +163,10 @@ def _privately(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def _put_in_quarantine(connection: Any, reason: str, since: datetime) -> None:
-    # As SQLAlchemy writes moments.
-    row = (reason[: quarantine.LONGEST_REASON], f"{since:%Y-%m-%d %H:%M:%S.%f}")
-    connection.execute("REPLACE INTO quarantine (id, reason, since) VALUES (1, ?, ?)", row)
+def _make_one_file(connection: Any) -> None:
+    # What lies beside it is not taken along when it is renamed.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA journal_mode=DELETE")
 
 
 @contextmanager
