@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hanaper.audit import store as log
 from hanaper.audit.rules import Checkpoint, Cut
-from hanaper.keystore import store
+from hanaper.keystore import pepper, store
 from hanaper.keystore.keys import Keystore, NoToken
 from hanaper.refusal import Misconfigured
 from hanaper.signing.verifier import Verifier
@@ -65,8 +65,8 @@ def verifiers(session: Session, keystore: Keystore) -> Verifiers:
         except (ValueError, TypeError, Misconfigured):
             continue  # `hanaper check-store` tells what is wrong with it.
         known[row.kid] = verifier
-    pepper = None if log.newest_cut(session) is None else keystore.pepper(session)
-    return Verifiers(known, frozenset(proven), pepper)
+    secret = None if log.newest_cut(session) is None else pepper.read(session, keystore.encryption)
+    return Verifiers(known, frozenset(proven), secret)
 
 
 def own_cuts(session: Session, keystore: Keystore) -> list[Cut]:
@@ -75,5 +75,5 @@ def own_cuts(session: Session, keystore: Keystore) -> list[Cut]:
     Raises:
         Misconfigured: the installation's secret cannot be opened.
     """
-    pepper = keystore.pepper(session)
-    return [cut for cut in log.all_cuts(session) if cut.is_of(pepper)]
+    secret = pepper.read(session, keystore.encryption)
+    return [cut for cut in log.all_cuts(session) if cut.is_of(secret)]
