@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 from tests.support.scopes import OWNED, scoped
 from tests.support.world import nothing_stored
@@ -315,6 +315,27 @@ def test_what_is_in_scope_is_reached(session: Session, name: str) -> None:
             found = CALLS[name](session, theirs, scope)
             assert found or stored(session) != before
             savepoint.rollback()
+
+
+@pytest.mark.parametrize("shared", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["licenses.store.assign", "licenses.store.ids", "licenses.store.rows"])
+def test_rows_that_are_named_are_not_looked_for_in_all_of_a_product(session: Session, name: str) -> None:
+    """SQLite plans by guesses, so it does here what it does with a million license keys."""
+    asked: list[tuple[str, Any]] = []
+    connection = session.connection()
+    event.listen(connection, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    many: dict[str, Callable[[Scope], object]] = {
+        "licenses.store.assign": lambda scope: licenses.assign(
+            session, range(1000), scope=scope, owner_name=None, owner_email=None, now=NOW
+        ),
+        "licenses.store.ids": lambda scope: licenses.ids(session, [str(n) for n in range(1000)], scope=scope),
+        "licenses.store.rows": lambda scope: licenses.rows(session, range(1000), scope=scope),
+    }
+    many[name](Scope(frozenset({1, 2})))
+    ((statement, values),) = asked
+    plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert any("SEARCH license_keys USING" in step for step in plan), plan
+    assert not any("product_id=" in step for step in plan), plan
 
 
 def test_several_who_verify_at_once_have_a_scope_each(session: Session) -> None:

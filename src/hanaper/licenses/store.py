@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from hanaper.licenses import rules
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.products import store as products
-from hanaper.storage.scope import Scope, within
+from hanaper.storage.scope import Scope, unsought, within
 from hanaper.storage.transactions import Storage
 
 _NAMES_PER_QUERY = 1000
@@ -126,7 +126,7 @@ def ids(session: Session, license_keys: Sequence[str], *, scope: Scope) -> list[
     found: list[int] = []
     for start in range(0, len(license_keys), _NAMES_PER_QUERY):
         part = license_keys[start : start + _NAMES_PER_QUERY]
-        mine = LicenseKey.license_key.in_(part), within(scope, LicenseKey.product_id)
+        mine = LicenseKey.license_key.in_(part), within(scope, unsought(LicenseKey.product_id))
         found.extend(session.scalars(select(LicenseKey.id).where(*mine)))
     return sorted(found)
 
@@ -136,7 +136,7 @@ def rows(session: Session, ids: Sequence[int], *, scope: Scope) -> Sequence[Lice
     found: list[LicenseKey] = []
     for start in range(0, len(ids), _NAMES_PER_QUERY):
         part = ids[start : start + _NAMES_PER_QUERY]
-        query = select(LicenseKey).where(LicenseKey.id.in_(part), within(scope, LicenseKey.product_id))
+        query = select(LicenseKey).where(LicenseKey.id.in_(part), within(scope, unsought(LicenseKey.product_id)))
         found.extend(session.scalars(query.execution_options(populate_existing=True)))
     return sorted(found, key=lambda row: row.id)
 
@@ -174,7 +174,7 @@ def assign(
     assigned = 0
     for start in range(0, len(ids), _NAMES_PER_QUERY):
         part = ids[start : start + _NAMES_PER_QUERY]
-        mine = LicenseKey.id.in_(part), within(scope, LicenseKey.product_id)
+        mine = LicenseKey.id.in_(part), within(scope, unsought(LicenseKey.product_id))
         statement = (
             update(LicenseKey)
             .where(*mine, LicenseKey.status.in_(rules.ASSIGNABLE))
