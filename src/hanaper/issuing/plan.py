@@ -46,7 +46,7 @@ class Plan:
     """A generator with its product, as they stand. The terms are the order's where it names its own.
 
     Attributes:
-        scope: it was found in, and what is made by this plan belongs to.
+        scope: of who asked; what is made by this plan is made within it.
     """
 
     scope: Scope
@@ -86,6 +86,7 @@ async def plan_for(order: Order, caller: Caller, snapshot: Snapshot) -> Plan:
         raise Refusal(codes.PRODUCT_NOT_FOUND_ASSIGN)
     return replace(
         plan,
+        scope=caller.scope,
         activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
         validity=plan.validity if order.validity is None else order.validity,
     )
