@@ -21,6 +21,7 @@ from hanaper.signing.signer import Signer
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.bulk import run_bulk
 from hanaper.storage.configuration import current_version
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.transactions import Storage
 from hanaper.web.body import parse_urlencoded
 
@@ -70,6 +71,7 @@ def _batch(version: int) -> NewBatch:
     license_keys: list[payload.JsonValue] = list(Draw(UuidFormat(), QUANTITY).keys)
     return NewBatch(
         version=version,
+        scope=EVERYTHING,
         request_id="0" * 32,
         api_key_id=1,
         product_id=1,

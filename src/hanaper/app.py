@@ -30,6 +30,7 @@ from hanaper.signing.service import SigningService
 from hanaper.storage import quarantine
 from hanaper.storage.configuration import Configuration, compared_version
 from hanaper.storage.schema import require_current
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.transactions import Storage
 from hanaper.web import health, jwks
 from hanaper.web.direct import Direct
@@ -186,7 +187,7 @@ def _guarded_clock(storage: Storage) -> clock.GuardedClock:
 
 
 def _warn_of_missing_functions(storage: Storage) -> None:
-    for generator in storage.read(generators.listed):
+    for generator in storage.read(lambda session: generators.listed(session, scope=EVERYTHING)):
         if generator.method == rules.CUSTOM:
             try:
                 custom.load(generator.function_name)

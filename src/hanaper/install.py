@@ -18,6 +18,7 @@ from hanaper.products.create import NewProduct, create
 from hanaper.refusal import Misconfigured
 from hanaper.settings import Settings
 from hanaper.storage import schema
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
@@ -77,7 +78,7 @@ def _open_or_make_keystore(settings: Settings, storage: Storage) -> Keystore:
 
 
 def _make_keys(settings: Settings, storage: Storage, keystore: Keystore, now: datetime) -> None:
-    if storage.read(lambda session: keys.active_id(session, None)) is not None:
+    if storage.read(lambda session: keys.active_id(session, None, scope=EVERYTHING)) is not None:
         keystore.keyring(storage)  # proves that the key encryption key is the right one
         return
     with keystore.new_key(settings.rsa_bits) as pair:
@@ -91,13 +92,20 @@ def _make_keys(settings: Settings, storage: Storage, keystore: Keystore, now: da
 
 
 def _add_demo(settings: Settings, storage: Storage, keystore: Keystore, now: datetime) -> None:
-    if storage.read(lambda session: products.find(session, DEMO_SLUG)) is not None:
+    if storage.read(lambda session: products.find(session, DEMO_SLUG, scope=EVERYTHING)) is not None:
         return
     with keystore.new_key(settings.rsa_bits) as pair:
 
         def add(session: Session) -> None:
-            product = create(session, NewProduct("Demo product", DEMO_SLUG), pair, keystore=keystore, now=now)
-            generators.create(session, generators.NewGenerator(product.id, Recipe("uuid"), "Demo generator"), now=now)
+            product = create(
+                session, NewProduct("Demo product", DEMO_SLUG), pair, scope=EVERYTHING, keystore=keystore, now=now
+            )
+            generators.create(
+                session,
+                generators.NewGenerator(product.id, Recipe("uuid"), "Demo generator"),
+                scope=EVERYTHING,
+                now=now,
+            )
             # Everybody knows this key, so it reaches the demo product and nothing else.
             terms = manage.Terms("Published sample key", product_ids=[product.id])
             manage.add_sample(session, terms, pepper=pepper.read(session, keystore.encryption), now=now)
@@ -108,14 +116,20 @@ def _add_demo(settings: Settings, storage: Storage, keystore: Keystore, now: dat
 
 def _describe(settings: Settings, storage: Storage) -> Installed:
     def look(session: Session) -> tuple[str, int | None, str | None, int | None, bool]:
-        global_pem = keys.public_pem(session, None)
+        global_pem = keys.public_pem(session, None, scope=EVERYTHING)
         assert global_pem is not None, "made above"  # noqa: S101 -- narrows the type
-        product = products.find(session, DEMO_SLUG)
+        product = products.find(session, DEMO_SLUG, scope=EVERYTHING)
         if product is None:
             return global_pem, None, None, None, False
-        made = issuing.listed(session, product=product.id)
+        made = issuing.listed(session, scope=EVERYTHING, product=product.id)
         sample = any(row.kind == "demo" and row.status == "active" for row in access.api_keys(session))
-        return global_pem, product.id, keys.public_pem(session, product.id), made[0].id if made else None, sample
+        return (
+            global_pem,
+            product.id,
+            keys.public_pem(session, product.id, scope=EVERYTHING),
+            made[0].id if made else None,
+            sample,
+        )
 
     global_pem, product_id, product_pem, generator_id, sample = storage.read(look)
     folder = settings.data_dir / "public-keys"

@@ -16,6 +16,7 @@ from hanaper.issuing.formats import Recipe
 from hanaper.licenses.models import LicenseKey
 from hanaper.refusal import Invalid
 from hanaper.storage.configuration import current_version
+from hanaper.storage.scope import EVERYTHING
 from hanaper.web.services import Services
 
 GENERATE = "/api/v1/generate"
@@ -26,11 +27,11 @@ def digits(number: int) -> Recipe:
 
 
 def cap(services: Services, generator_id: int, most: int | None) -> None:
-    services.storage.write(lambda session: caps.set_cap(session, generator_id, most, now=utc_now()))
+    services.storage.write(lambda session: caps.set_cap(session, generator_id, most, scope=EVERYTHING, now=utc_now()))
 
 
 def counted(services: Services, generator_id: int) -> int:
-    row = services.storage.read(lambda session: cap_store.cap_of(session, generator_id))
+    row = services.storage.read(lambda session: cap_store.cap_of(session, generator_id, scope=EVERYTHING))
     assert row is not None
     return row.issued
 

@@ -31,6 +31,7 @@ from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta
 from hanaper.products.models import Product, ProductMeta
 from hanaper.protocol.codes import Code
 from hanaper.signing.key_pair import KeyPair
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web import endpoint
@@ -96,7 +97,7 @@ def block_case(kind: str, value: str) -> Case:
 
 
 def switch(session: Session, _: Services, *, active: bool) -> None:
-    generators.switch(session, 1, active=active, now=utc_now())
+    generators.switch(session, 1, scope=EVERYTHING, active=active, now=utc_now())
 
 
 def move_away(session: Session, _: Services) -> None:
@@ -198,7 +199,7 @@ def test_a_key_and_a_generator_that_are_new_work_at_once(api: Api, services: Ser
     def add(session: Session) -> tuple[str, int]:
         _, key = manage.create(session, "live", manage.Terms("New"), pepper=services.pepper, now=utc_now())
         new = generators.NewGenerator(1, Recipe("uuid", prefix="NEW-"))
-        return key, generators.create(session, new, now=utc_now())[0].id
+        return key, generators.create(session, new, scope=EVERYTHING, now=utc_now())[0].id
 
     unknown = key_format.new("live")
     assert api.post(GENERATE, {**FIELDS, "api_key": unknown}).code == 100
@@ -237,7 +238,7 @@ def terms_of(storage: Storage) -> dict[str, tuple[int, int]]:
 
 def rotate(session: Session, services: Services, pair: KeyPair, product_id: int | None = 1) -> int:
     """Another key signs for the product, from the commit on."""
-    old_id = keys.active_id(session, product_id)
+    old_id = keys.active_id(session, product_id, scope=EVERYTHING)
     assert old_id is not None
     old = session.get(SigningKey, old_id)
     assert old is not None

@@ -16,6 +16,7 @@ from tests.support.world import UNKNOWN_UUID, World, add_generator, add_weak_gen
 from hanaper.clock import utc_now
 from hanaper.issuing.formats import Recipe
 from hanaper.licenses import store
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 CREATE = "create-license-keys"
@@ -299,7 +300,7 @@ def while_stored(shop: Shop, license_keys: list[str], request: Callable[[], Answ
     stored, go_on = Event(), Event()
 
     def hold(session: Session) -> None:
-        store.add(session, license_keys, common)
+        store.add(session, license_keys, common, scope=EVERYTHING)
         stored.set()
         assert go_on.wait(30)
 

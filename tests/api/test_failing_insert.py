@@ -11,6 +11,7 @@ from tests.support.world import add_generator, counts, execute
 from hanaper.clock import utc_now
 from hanaper.issuing import cap_store, caps
 from hanaper.issuing.formats import Recipe
+from hanaper.storage.scope import EVERYTHING
 from hanaper.web.services import Services
 
 GENERATE = "/api/v1/generate"
@@ -43,7 +44,7 @@ def ask(api: Api, generator_id: int, key: str | None = None) -> Answer:
 
 
 def counted(services: Services, generator_id: int) -> int:
-    row = services.storage.read(lambda session: cap_store.cap_of(session, generator_id))
+    row = services.storage.read(lambda session: cap_store.cap_of(session, generator_id, scope=EVERYTHING))
     assert row is not None
     return row.issued
 
@@ -55,7 +56,7 @@ def test_of_a_batch_with_a_row_that_is_refused_nothing_is_there(
 ) -> None:
     marked, other = (add_generator(services, 1, Recipe("uuid")) for _ in range(2))
     if capped:
-        services.storage.write(lambda session: caps.set_cap(session, marked, 1000, now=utc_now()))
+        services.storage.write(lambda session: caps.set_cap(session, marked, 1000, scope=EVERYTHING, now=utc_now()))
     made = "(SELECT count(*) FROM license_keys WHERE batch_id = NEW.batch_id)"
     refuse(services, "license_keys", f"NEW.generator_id = {marked} AND {made} = {row - 1}")
     with ThreadPoolExecutor(8) as threads:

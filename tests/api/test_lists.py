@@ -8,6 +8,7 @@ from tests.support.api import Answer
 from tests.support.world import UNKNOWN_UUID, World
 
 from hanaper.keystore import store as keys
+from hanaper.storage.scope import EVERYTHING
 
 BASES = ("/api/v1", "/v1")
 FIELDS = {
@@ -130,7 +131,7 @@ def test_the_public_key_of_a_product(world: World, base: str, name: str, form: s
     assert list(answer.payload) == ["code", "message", "public_key", "product", "timestamp"]
     assert (answer.code, answer.payload["message"]) == (632, "Public key retrieved successfully")
     assert answer.payload["product"] == {"uuid": product.uuid}
-    pem = world.storage.read(lambda session: keys.public_pem(session, product.id))
+    pem = world.storage.read(lambda session: keys.public_pem(session, product.id, scope=EVERYTHING))
     assert answer.payload["public_key"] == pem
     assert answer.payload["public_key"].startswith("-----BEGIN PUBLIC KEY-----\n")
 

@@ -47,6 +47,7 @@ from hanaper.issuing.models import GeneratorCap
 from hanaper.licenses import rules as licenses
 from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta
 from hanaper.products.models import Product
+from hanaper.storage import scope
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -248,14 +249,20 @@ class Vendor(RuleBasedStateMachine):
         new = generators.NewGenerator(
             self.stage.product_ids[product], recipe, activation_limit=limit, validity=validity, cap=cap
         )
-        id_ = self.stage.write(lambda session: generators.create(session, new, now=self.model.now)[0].id)
+        id_ = self.stage.write(
+            lambda session: generators.create(session, new, scope=scope.EVERYTHING, now=self.model.now)[0].id
+        )
         self.model.generators.append(Generator(id_, product, limit, validity, form, cap=cap))
 
     @rule(pick=PICKS, active=st.sampled_from([True, True, False]))
     def switch_a_generator(self, pick: int, active: bool) -> None:  # noqa: FBT001 -- drawn
         generator = self.model.generators[pick % len(self.model.generators)]
         self.stage.write(
-            lambda session: generators.switch(session, generator.id, active=active, now=self.model.now).status
+            lambda session: (
+                generators.switch(
+                    session, generator.id, scope=scope.EVERYTHING, active=active, now=self.model.now
+                ).status
+            )
         )
         generator.active = active
 
@@ -272,7 +279,9 @@ class Vendor(RuleBasedStateMachine):
     def set_a_cap(self, pick: int, room: int | None) -> None:
         generator = self.model.generators[pick % len(self.model.generators)]
         cap = None if room is None else max(1, generator.made + room)
-        self.stage.write(lambda session: caps.set_cap(session, generator.id, cap, now=self.model.now).id)
+        self.stage.write(
+            lambda session: caps.set_cap(session, generator.id, cap, scope=scope.EVERYTHING, now=self.model.now).id
+        )
         generator.cap = cap
 
     @precondition(lambda self: self.sent_since_start >= 10)  # it takes as long as a few dozen requests
@@ -631,7 +640,13 @@ def _revoked_keys_work(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keys_of_a_product_are_for_all(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(authenticate.Caller, "may_use", lambda *_: True)
+    load = authenticate._load  # noqa: SLF001 -- as above
+
+    def unlimited(session: Session, digest: bytes) -> Any:
+        found = load(session, digest)
+        return None if found is None else replace(found, caller=replace(found.caller, scope=scope.EVERYTHING))
+
+    patch.setattr(authenticate, "_load", unlimited)
 
 
 def _cap_not_counted(patch: pytest.MonkeyPatch) -> None:
@@ -639,7 +654,7 @@ def _cap_not_counted(patch: pytest.MonkeyPatch) -> None:
 
 
 def _cap_overlooked_by_random_assignment(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(cap_store, "count_on", lambda *_: None)
+    patch.setattr(cap_store, "count_on", lambda *_, **__: None)
 
 
 def _forgets_at_its_start(patch: pytest.MonkeyPatch) -> None:

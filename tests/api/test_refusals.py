@@ -21,6 +21,7 @@ from hanaper.issuing.formats import Recipe
 from hanaper.issuing.models import Generator
 from hanaper.licenses import store as licenses
 from hanaper.products.models import Product
+from hanaper.storage.scope import EVERYTHING
 
 GENERATE = "/api/v1/generate"
 ENCODINGS: tuple[Encoding, ...] = ("form", "multipart", "json")
@@ -233,7 +234,7 @@ def test_a_key_space_that_is_used_up_gives_no_keys(world: World) -> None:
         "created_at": utc_now(),
         "updated_at": utc_now(),
     }
-    world.storage.write(lambda session: licenses.add(session, ["Z0", "Z1"], common))
+    world.storage.write(lambda session: licenses.add(session, ["Z0", "Z1"], common, scope=EVERYTHING))
     for quantity in (1, 2):
         no_keys(refused(world, {"generator_id": tiny, "quantity": quantity}))
 

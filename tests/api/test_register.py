@@ -18,6 +18,7 @@ from hanaper.licenses import activation_store, store
 from hanaper.licenses.models import StagedBatch
 from hanaper.outbound.models import OutgoingCall
 from hanaper.products.models import Product
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 BASES = ("/api/v1", "/v1")
@@ -136,7 +137,7 @@ class Shop:
 
         def add(session: Session) -> None:
             session.add(StagedBatch(batch_id=batch_id, abandoned=0, touched_at=now))
-            store.add(session, [license_key], common)
+            store.add(session, [license_key], common, scope=EVERYTHING)
 
         self.world.storage.write(add)
         return batch_id
@@ -309,9 +310,9 @@ def test_a_suspension_ends_no_activation_a_revocation_does(shop: Shop) -> None:
 
 def active_identifiers(shop: Shop, key: str) -> list[str]:
     def read(session: Session) -> list[str]:
-        row = store.find(session, key)
+        row = store.find(session, key, scope=EVERYTHING)
         assert row is not None
-        return [activation.identifier for activation in activation_store.active(session, row.id)]
+        return [activation.identifier for activation in activation_store.active(session, row.id, scope=EVERYTHING)]
 
     return shop.world.storage.read(read)
 

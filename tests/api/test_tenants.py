@@ -6,18 +6,21 @@ for what nobody has, and nothing changes.
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from tests.support.api import Answer
 from tests.support.world import World, add_api_key, nothing_stored
 
 from hanaper import api
 from hanaper.access import abilities
 from hanaper.access.manage import Terms
+from hanaper.products.models import Product
+from hanaper.storage.base import Base
 from hanaper.storage.session import Session
 
 TABLES = ("products", "product_meta", "generators", "license_keys", "license_key_meta", "activations", "batches")
@@ -125,16 +128,43 @@ def names(world: World, foreign: Things) -> Iterator[tuple[str, Things, Things]]
     yield "slug", slugs, replace(nobody, product="no-such-product")
 
 
+@contextmanager
+def nothing_loaded(world: World, foreign: Things) -> Iterator[None]:
+    """Asserts that meanwhile no row that is foreign is loaded by anybody: no check could be forgotten then."""
+    named = text("SELECT id FROM license_keys WHERE product_id = :product")
+    license_keys = set(world.storage.read(lambda session: session.scalars(named, {"product": foreign.product}).all()))
+    found: list[str] = []
+
+    def note(row: Base, *_: object) -> None:
+        columns = vars(row)
+        product_id = columns.get("id" if isinstance(row, Product) else "product_id")
+        if product_id == foreign.product or columns.get("license_key_id") in license_keys:
+            found.append(type(row).__name__)
+
+    event.listen(Base, "load", note, propagate=True)
+    try:
+        yield
+    finally:
+        event.remove(Base, "load", note)
+    assert found == []
+
+
 @pytest.mark.parametrize("endpoint", sorted(ROWS))
 def test_what_is_foreign_is_as_what_nobody_has(world: World, foreign: Things, endpoint: str) -> None:
     key = world.keys["demo product"]
     before = world.storage.read(rows)
-    for way, theirs, nobodys in names(world, foreign):
-        asked, unknown = (ask(world, key, endpoint, ROWS[endpoint](things)) for things in (theirs, nobodys))
+    for way, theirs, nobodys in list(names(world, foreign)):
+        with nothing_loaded(world, foreign):
+            asked, unknown = (ask(world, key, endpoint, ROWS[endpoint](things)) for things in (theirs, nobodys))
         assert told(asked) == told(unknown), way
         for secret in (foreign.license_key, "other"):
             assert secret not in json.dumps(asked.payload)
     assert world.storage.read(rows) == before
+
+
+def test_what_is_loaded_is_noticed(world: World, foreign: Things) -> None:
+    with pytest.raises(AssertionError), nothing_loaded(world, foreign):
+        ask(world, world.keys["other product"], "get-license-key-details", ROWS["verify"](foreign))
 
 
 BESIDE: list[tuple[str, Callable[[Things, Things], dict[str, Any]]]] = [
@@ -166,22 +196,24 @@ def test_what_is_foreign_beside_what_is_ones_own(
     order = {"api_key": key, "generator_id": 1, "quantity": 1}
     own = Things(world.api.post("/api/v1/generate", order).payload["licenseKeys"][0], world.products["demo"], 1)
     before = world.storage.read(rows)
-    for way, theirs, nobodys in names(world, foreign):
-        found = []
-        for things in (theirs, nobodys):
-            sent = {"api_key": key, **fields(own, things)}
-            path = f"/api/v1/{endpoint}"
-            found.append(
-                world.api.get(path, sent) if METHODS[endpoint] == "GET" else world.api.post(path, sent, encoding="json")
-            )
+    for way, theirs, nobodys in list(names(world, foreign)):
+        with nothing_loaded(world, foreign):
+            found = [_asked(world, endpoint, {"api_key": key, **fields(own, each)}) for each in (theirs, nobodys)]
         assert told(found[0]) == told(found[1]), way
     assert world.storage.read(rows) == before
+
+
+def _asked(world: World, endpoint: str, sent: dict[str, Any]) -> Answer:
+    path = f"/api/v1/{endpoint}"
+    return world.api.get(path, sent) if METHODS[endpoint] == "GET" else world.api.post(path, sent, encoding="json")
 
 
 def test_lists_have_nothing_foreign(world: World, foreign: Things) -> None:
     key = world.keys["demo product"]
     for endpoint in ("get-all-generators", "get-all-products", "get-license-keys"):
-        shown = json.dumps(ask(world, key, endpoint, {"per_page": 1000} if "license" in endpoint else {}).payload)
+        with nothing_loaded(world, foreign):
+            answer = ask(world, key, endpoint, {"per_page": 1000} if "license" in endpoint else {})
+        shown = json.dumps(answer.payload)
         for theirs in (foreign.license_key, world.product("other").uuid, world.uuid_of("other"), '"Other"'):
             assert theirs not in shown
         assert "Demo" in shown or endpoint != "get-all-products"

@@ -11,13 +11,14 @@ from hanaper.checking.report import Report
 from hanaper.clock import utc_now
 from hanaper.issuing import caps
 from hanaper.outbound import store as outbound
+from hanaper.storage.scope import EVERYTHING
 from hanaper.web.services import Services
 
 
 @pytest.fixture
 def used(api: Api, services: Services) -> Services:
     """A store with a cap, records of two endpoints, and an outgoing call."""
-    services.storage.write(lambda session: caps.set_cap(session, 1, 10, now=utc_now()))
+    services.storage.write(lambda session: caps.set_cap(session, 1, 10, scope=EVERYTHING, now=utc_now()))
     for quantity in (2, 3):
         fields = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": quantity}
         made = api.post("/api/v1/generate", fields, headers={"Idempotency-Key": f"order-{quantity}"})

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, create_engine, select, text
 from tests.support.postgresql import PostgresqlServer
 from tests.support.world import add_api_key, add_generator, add_product, execute
 
@@ -34,12 +34,14 @@ from hanaper.issuing.plan import Order
 from hanaper.keystore.keys import Keystore
 from hanaper.licenses.attach import attach
 from hanaper.licenses.delete import delete
+from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.rules import State
 from hanaper.licenses.update import Changes, update
 from hanaper.products import store as products
 from hanaper.registration.register import Terms, register
 from hanaper.settings import Settings
 from hanaper.storage.engine import Database
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.sqlite import library
 from hanaper.storage.transactions import Storage
@@ -72,20 +74,29 @@ async def _issue(services: Services) -> None:
 def _use(session: Session) -> None:
     now = utc_now()
     for state in ("available", "reserved", "assigned", "suspended", "revoked"):
-        register(session, [f"{state}-{number}" for number in range(8)], 1, Terms(3, 30, State(state)), now=now)
-    register(session, [f"used-{number}" for number in range(8)], 1, Terms(3, 30, State.AVAILABLE), now=now)
+        register(
+            session,
+            [f"{state}-{number}" for number in range(8)],
+            1,
+            Terms(3, 30, State(state)),
+            scope=EVERYTHING,
+            now=now,
+        )
+    register(
+        session, [f"used-{number}" for number in range(8)], 1, Terms(3, 30, State.AVAILABLE), scope=EVERYTHING, now=now
+    )
     for number in range(8):
         key = f"used-{number}"
         assert assign(session, key, Owner("Ann", "ann@example.com"), caller=OPERATOR, now=now)
         for identifier in ("one", "two", "ended"):
             activate(session, key, Place(identifier), caller=OPERATOR, expiry="product", now=now)
         deactivate(session, key, "ended", caller=OPERATOR, now=now)
-        row = session.execute(text("SELECT id FROM license_keys WHERE license_key = :key"), {"key": key}).scalar_one()
+        row = session.scalars(select(LicenseKey).where(LicenseKey.license_key == key)).one()
         for name in ("first", "second"):
-            attach(session, row, name, "value", now=now)
+            attach(session, row, name, "value", scope=EVERYTHING, now=now)
     for name in ("first", "second"):
         for product in range(1, 6):
-            products.attach(session, product, name, "value", now=now)
+            products.attach(session, product, name, "value", scope=EVERYTHING, now=now)
     # The end of those that were generated: moved, suspended, revoked, deleted, drawn, minted.
     last = session.execute(text("SELECT license_key FROM license_keys WHERE batch_id = 18 ORDER BY id")).scalars().all()
     for key in last:

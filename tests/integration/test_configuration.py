@@ -26,6 +26,7 @@ from hanaper.refusal import Unavailable
 from hanaper.storage import configuration, engine
 from hanaper.storage.base import Base
 from hanaper.storage.configuration import Configuration, ConfigurationChanged, Snapshot, current_version
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -273,6 +274,7 @@ def test_issuing_draws_none(services: Services) -> None:
     before = version_of(services.storage)
     batch = batch_store.NewBatch(
         version=before,
+        scope=EVERYTHING,
         request_id="r",
         api_key_id=None,
         product_id=1,

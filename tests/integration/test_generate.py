@@ -20,6 +20,7 @@ from hanaper.licenses import store as licenses
 from hanaper.licenses.models import LicenseKey
 from hanaper.protocol import envelope, payload
 from hanaper.refusal import Refusal
+from hanaper.storage.scope import EVERYTHING, Scope
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -62,7 +63,7 @@ def store_by_hand(services: Services, *license_keys: str, deleted: bool = False)
     }
 
     def work(session: Session) -> None:
-        licenses.add(session, license_keys, common)
+        licenses.add(session, license_keys, common, scope=EVERYTHING)
         if deleted:
             for row in session.scalars(select(LicenseKey).where(LicenseKey.license_key.in_(license_keys))):
                 row.deleted_at = now
@@ -219,7 +220,7 @@ def test_many_keys_can_collide_at_once(services: Services, monkeypatch: pytest.M
     assert stored_of(services, batched) == answered(batched)
 
 
-@pytest.mark.parametrize("caller", [OPERATOR, Caller(1, None), Caller(1, frozenset({1}))])
+@pytest.mark.parametrize("caller", [OPERATOR, Caller(1, EVERYTHING), Caller(1, Scope(frozenset({1})))])
 def test_the_batch_names_who_asked(services: Services, caller: Caller) -> None:
     batched = order(services, 3, caller)
     batch = services.storage.read(lambda session: session.get(Batch, batched.batch_id))
@@ -228,7 +229,7 @@ def test_the_batch_names_who_asked(services: Services, caller: Caller) -> None:
 
 
 def test_a_caller_finds_no_generator_of_products_that_are_not_his(services: Services) -> None:
-    for caller in (Caller(1, frozenset()), Caller(1, frozenset({2, 3}))):
+    for caller in (Caller(1, Scope(frozenset())), Caller(1, Scope(frozenset({2, 3})))):
         with nothing_stored(services.storage), pytest.raises(Refusal) as caught:
             order(services, 1, caller)
         assert caught.value.code.number == 806

@@ -24,6 +24,7 @@ from hanaper.settings import Settings
 from hanaper.signing.key_pair import KeyPair
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.base import Base
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -70,7 +71,7 @@ def test_a_key_that_was_added_later_is_fetched_when_it_is_needed(
 ) -> None:
     running = open_services(installation.settings)
     product_id, pem = add_product(services, "later")
-    key_id = running.storage.read(lambda session: store.active_id(session, product_id))
+    key_id = running.storage.read(lambda session: store.active_id(session, product_id, scope=EVERYTHING))
     assert key_id is not None
     for _ in range(2):
         answer = running.signing.answer(codes.GENERATED_LICENSE_KEYS, {"licenseKeys": []}, product_key_id=key_id)

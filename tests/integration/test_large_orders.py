@@ -23,6 +23,7 @@ from hanaper.refusal import Refusal, Unavailable
 from hanaper.signing.answer import SignedAnswer
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.configuration import ConfigurationChanged
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
 
@@ -88,7 +89,7 @@ def test_a_large_order_is_stored_and_signed_like_any_other(services: Services, q
     answer = asyncio.run(large(services, quantity))
     received = envelope.decode(answer.body)
     row = services.storage.read(lambda session: session.scalars(select(Batch)).one())
-    stored = services.storage.read(lambda session: licenses.of_batch(session, row.id))
+    stored = services.storage.read(lambda session: licenses.of_batch(session, row.id, scope=EVERYTHING))
     assert stored == keys_of(answer)
     assert len(set(stored)) == quantity == row.quantity
     rebuilt: payload.Payload = {
@@ -103,8 +104,8 @@ def test_a_large_order_is_stored_and_signed_like_any_other(services: Services, q
     assert Verifier.from_pem(signer.public_pem.encode()).accepts_envelope(received)
     assert (answer.key_id, answer.kid, answer.http_status, answer.code) == (row.signing_key_id, signer.kid, 200, 815)
     assert staged(services) == 0
-    assert services.storage.read(licenses.count) == quantity
-    assert services.storage.read(store.issued)[1].keys == quantity
+    assert services.storage.read(lambda session: licenses.count(session, scope=EVERYTHING)) == quantity
+    assert services.storage.read(lambda session: store.issued(session, scope=EVERYTHING))[1].keys == quantity
 
 
 def test_its_keys_are_there_for_nobody_before_all_of_them_are(
@@ -117,14 +118,24 @@ def test_its_keys_are_there_for_nobody_before_all_of_them_are(
     async def stage(storage: Storage, piece: staging.Piece) -> None:
         await original(storage, piece)
         batched = await small(services)
-        listed = [key for page in storage.read(lambda session: list(licenses.pages(session))) for key in page]
+        listed = [
+            key
+            for page in storage.read(lambda session: list(licenses.pages(session, scope=EVERYTHING)))
+            for key in page
+        ]
         assert {row.license_key for row in listed} >= set(batched.license_keys)
-        seen.append((storage.read(licenses.count), len(listed), len(all_rows(services))))
+        seen.append(
+            (
+                storage.read(lambda session: licenses.count(session, scope=EVERYTHING)),
+                len(listed),
+                len(all_rows(services)),
+            )
+        )
 
     monkeypatch.setattr(staging, "stage", stage)
     asyncio.run(large(services, 4 * KEYS_PER_PIECE))
     assert seen == [(number, number, number * (1 + KEYS_PER_PIECE)) for number in (1, 2, 3, 4)]
-    assert services.storage.read(licenses.count) == 4 + 4 * KEYS_PER_PIECE
+    assert services.storage.read(lambda session: licenses.count(session, scope=EVERYTHING)) == 4 + 4 * KEYS_PER_PIECE
     assert counts(services.storage).batches == 5
 
 
@@ -153,7 +164,9 @@ def test_its_keys_are_stored_in_the_order_of_the_answer_whichever_connection_sto
     monkeypatch.setattr(staging, "stage", stage)
     answer = asyncio.run(large(services, 6 * KEYS_PER_PIECE))
     batch_id = services.storage.read(lambda session: session.scalars(select(Batch.id)).one())
-    assert services.storage.read(lambda session: licenses.of_batch(session, batch_id)) == keys_of(answer)
+    assert services.storage.read(lambda session: licenses.of_batch(session, batch_id, scope=EVERYTHING)) == keys_of(
+        answer
+    )
 
 
 def test_a_key_that_is_stored_already_is_drawn_again(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +259,7 @@ def test_what_a_dead_process_left_is_cleared_away_in_time(
         with pytest.raises(PowerCut):
             asyncio.run(large(services, 2000))
     assert (len(all_rows(services)), staged(services)) == (pieces * KEYS_PER_PIECE, 1)
-    assert services.storage.read(licenses.count) == 0
+    assert services.storage.read(lambda session: licenses.count(session, scope=EVERYTHING)) == 0
     asyncio.run(large(services, 1001))
     assert staged(services) == 1, "it might still be alive"
     answer = asyncio.run(large(services, 1001, days_later=1))
@@ -285,7 +298,7 @@ def test_a_batch_that_is_finished_cannot_be_cleared_away(services: Services) -> 
     asyncio.run(large(services, 1001))
     batch_id = services.storage.read(lambda session: session.scalars(select(Batch.id)).one())
     staging.discard(services.storage, batch_id)
-    assert services.storage.read(licenses.count) == 1001
+    assert services.storage.read(lambda session: licenses.count(session, scope=EVERYTHING)) == 1001
 
 
 def test_ids_of_batches_are_never_given_out_twice(services: Services) -> None:

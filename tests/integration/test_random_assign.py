@@ -14,6 +14,7 @@ from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.rules import State
 from hanaper.refusal import Refusal
 from hanaper.registration.register import Terms, register
+from hanaper.storage.scope import EVERYTHING, Scope
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -22,7 +23,7 @@ KEYS = ["K1", "K2", "K3"]
 
 def pool(services: Services) -> None:
     terms = Terms(activation_limit=0, validity=0, state=State.AVAILABLE)
-    services.storage.write(lambda session: register(session, KEYS, 1, terms, now=utc_now()))
+    services.storage.write(lambda session: register(session, KEYS, 1, terms, scope=EVERYTHING, now=utc_now()))
 
 
 def draw(session: Session, quantity: int) -> list[str]:
@@ -31,7 +32,9 @@ def draw(session: Session, quantity: int) -> list[str]:
 
 
 def owners(services: Services) -> list[str | None]:
-    return services.storage.read(lambda session: [row.owner_name for row in store.rows(session, [1, 2, 3])])
+    return services.storage.read(
+        lambda session: [row.owner_name for row in store.rows(session, [1, 2, 3], scope=EVERYTHING)]
+    )
 
 
 def test_what_turns_out_to_be_anothers_is_not_handed_out(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,10 +42,10 @@ def test_what_turns_out_to_be_anothers_is_not_handed_out(services: Services, mon
     pool(services)
 
     def drawn_late(
-        session: Session, product_id: int, quantity: int, *, generator_id: int | None
+        session: Session, product_id: int, quantity: int, *, scope: Scope, generator_id: int | None
     ) -> Sequence[LicenseKey]:
         del generator_id
-        rows = store.page(session, store.Filter(product_id=product_id), number=1, size=quantity)
+        rows = store.page(session, store.Filter(product_id=product_id), scope=scope, number=1, size=quantity)
         taken = (
             update(LicenseKey).where(LicenseKey.license_key == "K2").values(status="assigned", assigned_at=utc_now())
         )
@@ -59,7 +62,7 @@ def test_what_turns_out_to_be_anothers_is_not_handed_out(services: Services, mon
 def test_what_others_hold_is_no_reason_to_refuse_but_to_try_again(services: Services) -> None:
     pool(services)
     with services.storage.engine.connect() as connection, Session(connection) as other:
-        assert len(store.draw_available(other, 1, 2)) == 2
+        assert len(store.draw_available(other, 1, 2, scope=EVERYTHING)) == 2
         with pytest.raises(Contended):
             services.storage.write(lambda session: draw(session, 2))
         # One is free, and to be had at once.

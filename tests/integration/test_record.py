@@ -24,6 +24,7 @@ from hanaper.refusal import Unavailable
 from hanaper.signing.verifier import Verifier
 from hanaper.storage.bulk import run_bulk
 from hanaper.storage.configuration import ConfigurationChanged, current_version
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -93,6 +94,7 @@ def new_batch(storage: Storage, license_keys: Sequence[str], **columns: Any) -> 
     """A batch by the terms that hold now, with a payload as it is signed."""
     given: dict[str, Any] = {
         "version": version_of(storage),
+        "scope": EVERYTHING,
         "request_id": "0123456789abcdef0123456789abcdef",
         "api_key_id": 1,
         "product_id": 1,
@@ -288,7 +290,7 @@ def test_a_moment_is_written_as_the_orm_writes_it(services: Services) -> None:
             created_at=moment,
         )
         execute(services.storage, delete(Batch))
-        services.storage.write(lambda session, row=row: store.add(session, row))  # type: ignore[misc]
+        services.storage.write(lambda session, row=row: store.add(session, row, scope=EVERYTHING))  # type: ignore[misc]
         keep(services.storage, new_batch(services.storage, [f"{moment}"], created_at=moment))
         written = services.storage.read(lambda session: session.scalars(raw).all())
         assert len(written) == 2

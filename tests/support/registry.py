@@ -17,6 +17,7 @@ from hanaper.clock import Clock, utc_now
 from hanaper.keystore import store as keys
 from hanaper.licenses.models import Activation, LicenseKey, LicenseKeyMeta, StagedBatch
 from hanaper.products.models import Product
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -301,6 +302,6 @@ class SetClock:
 
 
 def _public_pem(session: Session, product_id: int) -> str:
-    pem = keys.public_pem(session, product_id)
+    pem = keys.public_pem(session, product_id, scope=EVERYTHING)
     assert pem is not None
     return pem

@@ -13,6 +13,7 @@ from hanaper.idempotency import rules
 from hanaper.issuing.store import Issued, issued
 from hanaper.protocol import envelope, payload
 from hanaper.signing.verifier import Verifier
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
@@ -125,7 +126,7 @@ def check_settled(storage: Storage, answers: Mapping[str, bytes]) -> Unsettled:
             orphans=len(signatures - {answer.signature for answer in acknowledged}),
             unrecorded=sum(records.get(scope) != body for scope, body in given.items()),
             strange=len(records.keys() - given.keys()),
-            miscounted=int(issued(session) != expected),
+            miscounted=int(issued(session, scope=EVERYTHING) != expected),
         )
 
     return storage.read(work)

@@ -23,6 +23,7 @@ from hanaper.products.create import NewProduct
 from hanaper.products.create import create as create_product
 from hanaper.products.models import Product
 from hanaper.signing.key_pair import KeyPair
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 from hanaper.web.services import Services
@@ -76,7 +77,7 @@ def add_product(services: Services, slug: str, change: Callable[[Product], None]
 
     def add(session: Session) -> int:
         new = NewProduct(slug.title(), slug)
-        product = create_product(session, new, pair, keystore=services.keystore, now=utc_now())
+        product = create_product(session, new, pair, scope=EVERYTHING, keystore=services.keystore, now=utc_now())
         if change is not None:
             change(product)
         return product.id
@@ -87,7 +88,9 @@ def add_product(services: Services, slug: str, change: Callable[[Product], None]
 def add_generator(services: Services, product_id: int, recipe: Recipe, *, active: bool = True) -> int:
     """Make a generator by the operator's rules."""
     new = generators.NewGenerator(product_id, recipe, active=active, activation_limit=3, validity=365)
-    return services.storage.write(lambda session: generators.create(session, new, now=utc_now())[0].id)
+    return services.storage.write(
+        lambda session: generators.create(session, new, scope=EVERYTHING, now=utc_now())[0].id
+    )
 
 
 def add_weak_generator(services: Services, product_id: int, recipe: Recipe) -> int:
@@ -111,7 +114,7 @@ def add_weak_generator(services: Services, product_id: int, recipe: Recipe) -> i
     )
 
     def add(session: Session) -> int:
-        issuing.add(session, row)
+        issuing.add(session, row, scope=EVERYTHING)
         return row.id
 
     return services.storage.write(add)
@@ -145,12 +148,12 @@ class World:
         self.other_api.http.close()
 
     def uuid_of(self, generator: str) -> str:
-        found = self.storage.read(lambda session: issuing.find(session, self.generators[generator]))
+        found = self.storage.read(lambda session: issuing.find(session, self.generators[generator], scope=EVERYTHING))
         assert found is not None
         return found[0].uuid
 
     def product(self, slug: str) -> Product:
-        found = self.storage.read(lambda session: products.find(session, slug))
+        found = self.storage.read(lambda session: products.find(session, slug, scope=EVERYTHING))
         assert found is not None
         return found
 
@@ -158,7 +161,7 @@ class World:
 def populate(services: Services, api: Api) -> World:
     """Fill an installation with demo data up to a world. Close it afterwards."""
     storage = services.storage
-    demo = storage.read(lambda session: products.find(session, "demo"))
+    demo = storage.read(lambda session: products.find(session, "demo", scope=EVERYTHING))
     assert demo is not None
 
     def close(product: Product) -> None:

@@ -10,6 +10,7 @@ from hanaper.access.networks import Address, Network
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
 from hanaper.storage.configuration import Snapshot
+from hanaper.storage.scope import EVERYTHING, Scope
 from hanaper.storage.session import Session
 
 _NOBODY = bytes(32)
@@ -21,18 +22,14 @@ class Caller:
 
     Attributes:
         api_key_id: id of the API key; None for the command line, which may do everything.
-        product_ids: the products it is limited to; None for all.
+        scope: the products that exist as far as it is concerned.
     """
 
     api_key_id: int | None
-    product_ids: frozenset[int] | None
-
-    def may_use(self, product_id: int) -> bool:
-        """Whether the product exists as far as this caller is concerned."""
-        return self.product_ids is None or product_id in self.product_ids
+    scope: Scope
 
 
-OPERATOR = Caller(api_key_id=None, product_ids=None)
+OPERATOR = Caller(None, EVERYTHING)
 """The command line."""
 
 
@@ -156,7 +153,7 @@ def _load(session: Session, digest: bytes) -> _ApiKey | None:
         expires_at=row.expires_at,
         allowed_networks=tuple(networks.read_network(network) for network in row.allowed_networks),
         abilities=frozenset(row.abilities),
-        caller=Caller(row.id, None if row.product_ids is None else frozenset(row.product_ids)),
+        caller=Caller(row.id, EVERYTHING if row.product_ids is None else Scope(frozenset(row.product_ids))),
     )
 
 

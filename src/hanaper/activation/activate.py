@@ -10,6 +10,7 @@ from hanaper.licenses.check import Checked, check
 from hanaper.licenses.models import Activation
 from hanaper.protocol import codes
 from hanaper.settings import ExpiryRule
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -49,22 +50,22 @@ def activate(
         return Outcome(codes.INVALID_LICENSE_KEY)
     if checked.refusal is not None:
         return of_row(checked.refusal, checked.product.key_id, checked.row)
-    return activate_checked(session, checked, place, now=now)
+    return activate_checked(session, checked, place, scope=caller.scope, now=now)
 
 
-def activate_checked(session: Session, checked: Checked, place: Place, *, now: datetime) -> Outcome:
+def activate_checked(session: Session, checked: Checked, place: Place, *, scope: Scope, now: datetime) -> Outcome:
     """The same for a license key that has passed its check, and is locked."""
     row, key_id, activation = checked.row, checked.product.key_id, checked.activation
     if activation is not None and activation.status == rules.ACTIVE:
         return of_row(codes.LICENSE_ALREADY_ACTIVE, key_id, row, activation)
-    if rules.limit_reached(row.activation_limit, activation_store.count(session, row.id)):
+    if rules.limit_reached(row.activation_limit, activation_store.count(session, row.id, scope=scope)):
         return of_row(codes.ACTIVATION_LIMIT_REACHED, key_id, row)
     if activation is None:
-        activation = Activation(license_key_id=row.id, identifier=place.identifier, created_at=now)
+        activation = Activation(identifier=place.identifier, created_at=now)
     activation.status = rules.ACTIVE
     activation.post_url = place.post_url
     activation.ip = place.ip
     activation.user_agent = place.user_agent
     activation.activated_at = activation.updated_at = now
-    activation_store.keep(session, activation)
+    activation_store.keep(session, activation, row, scope=scope)
     return of_row(codes.LICENSE_ACTIVATED, key_id, row, activation)

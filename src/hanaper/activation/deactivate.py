@@ -28,7 +28,7 @@ def deactivate(session: Session, license_key: str, identifier: str, *, caller: C
     row, product = found
     if not identifier:
         return of_row(codes.IDENTIFIER_REQUIRED, product.key_id, row)
-    activation = activation_store.find(session, row.id, identifier)
+    activation = activation_store.find(session, row.id, identifier, scope=caller.scope)
     if activation is None or activation.status != rules.ACTIVE:
         return of_row(codes.LICENSE_ALREADY_INACTIVE, product.key_id, row, activation)
     activation.status = rules.INACTIVE

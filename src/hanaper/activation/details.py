@@ -14,6 +14,7 @@ from hanaper.products.show import metadata_of
 from hanaper.protocol import codes
 from hanaper.protocol.payload import JsonValue
 from hanaper.settings import ExpiryRule
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -35,15 +36,19 @@ def details(
         return Outcome(codes.INVALID_LICENSE_KEY)
     if checked.refusal is not None:
         return Outcome(checked.refusal, checked.product.key_id)
-    product = products.find(session, checked.product.id)
+    product = products.find(session, checked.product.id, scope=caller.scope)
     if product is None:  # Deleted since the check: PostgreSQL shows each statement what was committed before it.
         return Outcome(codes.INVALID_LICENSE_KEY)
-    content = {"licenseKey": _license_key(session, checked.row), "product": _product(session, product)}
+    content = {
+        "licenseKey": _license_key(session, checked.row, caller.scope),
+        "product": _product(session, product, caller.scope),
+    }
     return Outcome(codes.ACTIVE_LICENSE_FOUND, checked.product.key_id, content)
 
 
-def _license_key(session: Session, row: LicenseKey) -> dict[str, JsonValue]:
+def _license_key(session: Session, row: LicenseKey, scope: Scope) -> dict[str, JsonValue]:
     end = rules.expires_at(row.assigned_at, row.validity)
+    attached = metadata_store.listed(session, row.id, scope=scope)
     return {
         "id": row.id,
         "license_key": row.license_key,
@@ -52,13 +57,13 @@ def _license_key(session: Session, row: LicenseKey) -> dict[str, JsonValue]:
         "activation_limit": row.activation_limit,
         "validity": row.validity,
         "assigned_at": None if row.assigned_at is None else plain(row.assigned_at),
-        "meta_data": [{"key": meta.key, "value": meta.value} for meta in metadata_store.listed(session, row.id)],
+        "meta_data": [{"key": meta.key, "value": meta.value} for meta in attached],
         # The reference says `false` for never (protocol.md 8, row 23).
         "expires_at": False if end is None else plain(end),
     }
 
 
-def _product(session: Session, product: Product) -> dict[str, JsonValue]:
+def _product(session: Session, product: Product, scope: Scope) -> dict[str, JsonValue]:
     return {
         "id": product.id,
         "external_reference": product.external_reference,
@@ -66,5 +71,5 @@ def _product(session: Session, product: Product) -> dict[str, JsonValue]:
         "name": product.name,
         "post_url": product.post_url,
         "description": product.description,
-        "meta_data": metadata_of(session, product.id),
+        "meta_data": metadata_of(session, product.id, scope=scope),
     }

@@ -5,15 +5,19 @@ configuration; products are remembered by that version. Nothing is locked and no
 """
 
 from datetime import datetime
+from functools import partial
 
 from hanaper.access.authenticate import Caller
 from hanaper.activation.outcome import Activated, Outcome
 from hanaper.licenses import activation_store, rules
+from hanaper.licenses.activation_store import Asked
 from hanaper.licenses.check import expiry_counts
 from hanaper.products import store as products
 from hanaper.protocol import codes
 from hanaper.settings import ExpiryRule
 from hanaper.storage.configuration import ConfigurationChanged, Snapshot
+from hanaper.storage.scope import Scope
+from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
 
@@ -41,13 +45,12 @@ async def verify(
         ConfigurationChanged: begin again with a newer snapshot.
         Unavailable: the database does not answer.
     """
-    use = await storage.ask(activation_store.uses, (license_key, identifier))
+    use = await storage.ask(activation_store.uses, Asked(license_key, identifier, caller.scope))
     if use.version != snapshot.version:
         raise ConfigurationChanged
-    if use.license_key_id is None or not caller.may_use(use.product_id):
+    if use.license_key_id is None:
         return Outcome(codes.INVALID_LICENSE_KEY)
-    product_id = use.product_id
-    product = await snapshot.get(("product", product_id), lambda session: products.facts(session, product_id))
+    product = await snapshot.get_within(caller.scope, ("product", use.product_id), partial(_load, use.product_id))
     if product is None:
         return Outcome(codes.INVALID_LICENSE_KEY)
     facts = rules.Facts(
@@ -69,3 +72,7 @@ async def verify(
         expires_at=rules.expires_at(use.assigned_at, use.validity),
         activation=activation,
     )
+
+
+def _load(product_id: int, session: Session, scope: Scope) -> products.Facts | None:
+    return products.facts(session, product_id, scope=scope)

@@ -13,6 +13,7 @@ from hanaper.licenses.move import move
 from hanaper.licenses.rules import State
 from hanaper.products.store import Facts
 from hanaper.protocol import codes
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -35,7 +36,7 @@ def assign(session: Session, license_key: str, owner: Owner, *, caller: Caller, 
     found = existing(session, license_key, caller)
     if found is None or not found[1].is_active or found[0].status not in rules.ASSIGNABLE:
         return False
-    _give(session, *found, owner, now=now)
+    _give(session, *found, owner, scope=caller.scope, now=now)
     return True
 
 
@@ -59,12 +60,12 @@ def assign_and_activate(
         return of_row(codes.INVALID_OR_ALREADY_ASSIGNED, product.key_id, row)
     if not place.identifier:
         return of_row(codes.IDENTIFIER_REQUIRED, product.key_id, row)
-    _give(session, row, product, owner, now=now)
-    checked = Checked(None, row, product, activation_store.find(session, row.id, place.identifier))
-    return activate_checked(session, checked, place, now=now)
+    _give(session, row, product, owner, scope=caller.scope, now=now)
+    activation = activation_store.find(session, row.id, place.identifier, scope=caller.scope)
+    return activate_checked(session, Checked(None, row, product, activation), place, scope=caller.scope, now=now)
 
 
-def _give(session: Session, row: LicenseKey, product: Facts, owner: Owner, *, now: datetime) -> None:
-    move(session, row, State.ASSIGNED, product, now=now)
+def _give(session: Session, row: LicenseKey, product: Facts, owner: Owner, *, scope: Scope, now: datetime) -> None:
+    move(session, row, State.ASSIGNED, product, scope=scope, now=now)
     row.owner_name = owner.name
     row.owner_email = owner.email

@@ -21,6 +21,7 @@ from hanaper.licenses.models import LicenseKey
 from hanaper.products import store as products
 from hanaper.protocol import codes
 from hanaper.refusal import Refusal
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 _logger = log.get(__name__)
@@ -69,35 +70,39 @@ def random_assign(session: Session, wish: Wish, owner: Owner, *, caller: Caller,
         KeysCollide: one that was generated is stored already, or one that was drawn is another's; the transaction must
             be rolled back, and may be repeated.
     """
-    product = products.find(session, wish.product)
-    if product is None or product.status != "active" or not caller.may_use(product.id):
+    scope = caller.scope
+    product = products.find(session, wish.product, scope=scope)
+    if product is None or product.status != "active":
         raise Refusal(codes.PRODUCT_NOT_FOUND_ASSIGN)
     named = None if wish.generator is None else usable(session, wish.generator, caller)
     if wish.generator is not None and (named is None or named.product_id != product.id):
         raise Refusal(codes.GENERATOR_NOT_FOUND_ASSIGN)
-    drawn = store.draw_available(session, product.id, wish.quantity, generator_id=None if named is None else named.id)
+    drawn = store.draw_available(
+        session, product.id, wish.quantity, scope=scope, generator_id=None if named is None else named.id
+    )
     missing = wish.quantity - len(drawn)
     if missing and not wish.generate and named is None:
-        available = store.count_available(session, product.id)
+        available = store.count_available(session, product.id, scope=scope)
         if available >= wish.quantity:
             raise Contended
         raise Refusal(codes.INSUFFICIENT_LICENSE_KEYS, {"available_quantity": available})
     ids = [row.id for row in drawn]
     if missing:
-        generator = named or _first_active(session, product.id)
+        generator = named or _first_active(session, product.id, scope)
         try:
-            ids += mint(session, generator, missing, Terms(), now=now)
+            ids += mint(session, generator, missing, Terms(), scope=scope, now=now)
         except CannotMint as error:
             _logger.warning("no license keys generated", generator_id=generator.id, reason=str(error))
             raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=error.product_key_id) from error
-    if store.assign(session, ids, owner_name=owner.name, owner_email=owner.email, now=now) != len(ids):
+    assigned = store.assign(session, ids, scope=scope, owner_name=owner.name, owner_email=owner.email, now=now)
+    if assigned != len(ids):
         raise store.KeysCollide  # Somebody had one of them after all: never hand out what is another's.
     about(session, licenses=ids, product=product.id)
-    return Assigned(store.rows(session, ids), missing)
+    return Assigned(store.rows(session, ids, scope=scope), missing)
 
 
-def _first_active(session: Session, product_id: int) -> Generator:
-    for generator in generators.listed(session, product=product_id):
+def _first_active(session: Session, product_id: int, scope: Scope) -> Generator:
+    for generator in generators.listed(session, scope=scope, product=product_id):
         if generator.status == 1:
             return generator
     raise Refusal(codes.GENERATOR_NOT_FOUND_ASSIGN)

@@ -101,16 +101,18 @@ def random_assign_license_keys(call: Call[RandomAssignRequest]) -> SignedAnswer:
 )
 def get_available_license_keys_count(call: Call[CountRequest]) -> SignedAnswer:
     """How many license keys of a product are available: 741 with `count`; 740."""
-    fields = call.fields
+    fields, scope = call.fields, call.caller.scope
 
     def count(session: Session) -> int:
-        product = products.find(session, fields.product_id)
-        if product is None or not call.caller.may_use(product.id):
+        product = products.find(session, fields.product_id, scope=scope)
+        if product is None:
             raise Refusal(codes.PRODUCT_NOT_EXISTS_COUNT)
         if fields.generator_id is None:
-            return store.count_available(session, product.id)
-        generator = generators.find(session, fields.generator_id)
-        return 0 if generator is None else store.count_available(session, product.id, generator_id=generator[0].id)
+            return store.count_available(session, product.id, scope=scope)
+        found = generators.find(session, fields.generator_id, scope=scope)
+        if found is None:
+            return 0
+        return store.count_available(session, product.id, scope=scope, generator_id=found[0].id)
 
     available = call.services.storage.read(count)
     return call.services.signing.answer(codes.AVAILABLE_LICENSE_KEYS_COUNT, {"count": available})

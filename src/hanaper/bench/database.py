@@ -8,6 +8,7 @@ from hanaper.issuing.models import Batch
 from hanaper.licenses import store as licenses
 from hanaper.refusal import Fault
 from hanaper.storage.failures import translated
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.transactions import Storage
 
 PRAGMAS = (
@@ -46,7 +47,7 @@ def stored(storage: Storage) -> Stored:
 
     Everything is counted: on PostgreSQL the ids of what is newest need not be the highest.
     """
-    return storage.read(lambda session: Stored(licenses.count(session), session.query(Batch).count()))
+    return storage.read(lambda session: Stored(licenses.count(session, scope=EVERYTHING), session.query(Batch).count()))
 
 
 def stored_since(storage: Storage, before: Stored) -> Stored:

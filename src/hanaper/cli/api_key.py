@@ -16,6 +16,7 @@ from hanaper.cli.output import note, print_row, print_rows
 from hanaper.clock import iso_z
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 app = typer.Typer(help="API keys: who may call.", no_args_is_help=True)
@@ -133,7 +134,7 @@ def _product_ids(session: Session, wanted: list[str] | None) -> list[int] | None
         return None
     found = []
     for text in wanted:
-        product = products.find(session, reference(text))
+        product = products.find(session, reference(text), scope=EVERYTHING)
         if product is None:
             raise Invalid(f"there is no product {text!r}: see `hanaper product list`")
         found.append(product.id)

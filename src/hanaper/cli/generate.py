@@ -27,6 +27,7 @@ from hanaper.licenses.rules import LONGEST_VALIDITY_DAYS, MOST_ACTIVATIONS
 from hanaper.refusal import Invalid, Quarantined, Refusal
 from hanaper.storage import quarantine
 from hanaper.storage.configuration import ConfigurationChanged
+from hanaper.storage.scope import EVERYTHING
 from hanaper.web.services import Services
 
 KEYS_PER_BATCH = 1000
@@ -131,7 +132,9 @@ def _begin(file: Resumable, form: Format, order: Order, services: Services) -> N
 
 def _go_on_with(file: Resumable, form: Format, order: Order, services: Services) -> None:
     with file.resumed() as (request_id, binary):
-        quantities = dict(services.storage.read(lambda session: store.batches_of(session, request_id)))
+        quantities = dict(
+            services.storage.read(lambda session: store.batches_of(session, request_id, scope=EVERYTHING))
+        )
         written = file.whole_batches(binary, quantities)
         stream = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         try:
@@ -140,7 +143,9 @@ def _go_on_with(file: Resumable, form: Format, order: Order, services: Services)
             for batch_id, stored in quantities.items():
                 # Stored, but the command did not live to write it.
                 if batch_id not in written:
-                    run.write(batch_id, services.storage.read(partial(licenses.of_batch, batch_id=batch_id)))
+                    run.write(
+                        batch_id, services.storage.read(partial(licenses.of_batch, batch_id=batch_id, scope=EVERYTHING))
+                    )
                 run.stored += stored
             run.go_on()
         finally:

@@ -14,6 +14,7 @@ from hanaper.issuing.formats import Recipe, format_of
 from hanaper.issuing.models import Generator
 from hanaper.issuing.rules import Strength
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 app = typer.Typer(help="Generators: how license keys are made.", no_args_is_help=True)
@@ -62,7 +63,9 @@ def add(
     )
     with opened(data_dir) as services:
         generator, strength = change(
-            services, "generator add", lambda session: generators.create(session, new, now=services.clock())
+            services,
+            "generator add",
+            lambda session: generators.create(session, new, scope=EVERYTHING, now=services.clock()),
         )
         print_row({**_row(generator), "cap": cap, **_arithmetic(strength)}, as_json=as_json)
     _explain(strength)
@@ -101,7 +104,7 @@ def list_generators(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     with opened(data_dir) as services:
 
         def look(session: Session) -> list[dict[str, object]]:
-            issued, capped = store.issued(session), cap_store.caps(session)
+            issued, capped = store.issued(session, scope=EVERYTHING), cap_store.caps(session, scope=EVERYTHING)
             return [
                 {
                     **_row(generator),
@@ -109,7 +112,7 @@ def list_generators(data_dir: DataDir = None, as_json: AsJson = False) -> None:
                     "cap": capped[generator.id].cap if generator.id in capped else None,
                     "counted": capped[generator.id].issued if generator.id in capped else None,
                 }
-                for generator in store.listed(session)
+                for generator in store.listed(session, scope=EVERYTHING)
             ]
 
         print_rows(
@@ -144,8 +147,8 @@ def set_cap(
     wanted = None if cap == "none" else int(cap[:20])
 
     def work(session: Session) -> dict[str, object]:
-        row = caps.set_cap(session, reference(generator), wanted, now=services.clock())
-        counted = cap_store.cap_of(session, row.id)
+        row = caps.set_cap(session, reference(generator), wanted, scope=EVERYTHING, now=services.clock())
+        counted = cap_store.cap_of(session, row.id, scope=EVERYTHING)
         return {**_row(row), "cap": wanted, "counted": None if counted is None else counted.issued}
 
     with opened(data_dir) as services:
@@ -173,7 +176,9 @@ def _switch(generator: str, data_dir: DataDir, *, active: bool, as_json: bool) -
         row = change(
             services,
             "generator enable" if active else "generator disable",
-            lambda session: generators.switch(session, reference(generator), active=active, now=services.clock()),
+            lambda session: generators.switch(
+                session, reference(generator), scope=EVERYTHING, active=active, now=services.clock()
+            ),
         )
         print_row(_row(row), as_json=as_json)
 

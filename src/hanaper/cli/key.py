@@ -20,6 +20,7 @@ from hanaper.licenses.key_formats import UuidFormat
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
 from hanaper.storage import quarantine
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 app = typer.Typer(help="The register of license keys.", no_args_is_help=True)
@@ -58,7 +59,11 @@ def list_keys(
 
         def look(session: Session) -> list[dict[str, object]]:
             pages = store.pages(
-                session, product_id=_product_id(session, product), status=status, page_size=min(limit, 1000)
+                session,
+                scope=EVERYTHING,
+                product_id=_product_id(session, product),
+                status=status,
+                page_size=min(limit, 1000),
             )
             shown = list(islice((key for page in pages for key in page), limit))
             return full_rows(session, shown, now=services.clock())
@@ -92,6 +97,7 @@ def new(
                 session,
                 license_key,
                 reference(product),
+                scope=EVERYTHING,
                 activation_limit=activation_limit,
                 validity=validity,
                 now=services.clock(),
@@ -118,9 +124,9 @@ def export(
             product_id = _product_id(session, product)
             writer = RecordWriter(stream, form, list(FIELDS))
             written = 0
-            total = store.count(session, product_id=product_id, status=status)
+            total = store.count(session, scope=EVERYTHING, product_id=product_id, status=status)
             with progress("Exporting", total, shown=output is not None) as advance:
-                for page in store.pages(session, product_id=product_id, status=status):
+                for page in store.pages(session, scope=EVERYTHING, product_id=product_id, status=status):
                     for key in page:
                         writer.write(stored_row(key))
                     written += len(page)
@@ -145,7 +151,7 @@ app.command("deactivate")(license_change.deactivate)
 def _product_id(session: Session, product: str | None) -> int | None:
     if product is None:
         return None
-    found = products.find(session, reference(product))
+    found = products.find(session, reference(product), scope=EVERYTHING)
     if found is None:
         raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
     return found.id

@@ -27,6 +27,7 @@ from hanaper.licenses.update import Changes, update
 from hanaper.products.store import Facts
 from hanaper.refusal import Invalid
 from hanaper.storage import quarantine
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -117,7 +118,7 @@ def deactivate(
     """End an activation from our side; its post_url is told."""
 
     def change(session: Session, key: LicenseKey, product: Facts, now: datetime) -> None:
-        if not moves.end_activations(session, key, product, now=now, identifier=identifier):
+        if not moves.end_activations(session, key, product, scope=EVERYTHING, now=now, identifier=identifier):
             raise Invalid(f"license key {key.id} is not active on {identifier!r}: see `hanaper key activations`")
 
     _change(license_key, "deactivate", change, data_dir=data_dir, as_json=as_json)
@@ -158,7 +159,7 @@ def _change(
 def _ask(verb: str, which: int | str, services: Services) -> None:
     def look(session: Session) -> str:
         key, _ = existing(session, which, lock=False)
-        shown = state(key, activations=activation_store.count(session, key.id), now=services.clock())
+        shown = state(key, activations=activation_store.count(session, key.id, scope=EVERYTHING), now=services.clock())
         return f"{verb} license key {key.id}, which is {shown.value}, for ever?"
 
     confirm(services.storage.read(look))
@@ -167,7 +168,7 @@ def _ask(verb: str, which: int | str, services: Services) -> None:
 def _to(target: State) -> Change:
     def change(session: Session, key: LicenseKey, product: Facts, now: datetime) -> None:
         try:
-            moves.move(session, key, target, product, now=now)
+            moves.move(session, key, target, product, scope=EVERYTHING, now=now)
         except moves.MoveForbidden as error:
             raise Invalid(_stays(key)) from error
 

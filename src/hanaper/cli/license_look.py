@@ -5,6 +5,7 @@ from hanaper.cli.license_rows import activation_row, full_row
 from hanaper.cli.options import AsJson, DataDir, opened
 from hanaper.cli.output import print_row, print_rows
 from hanaper.licenses import activation_store
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 
@@ -26,7 +27,9 @@ def activations(license_key: Named, data_dir: DataDir = None, as_json: AsJson = 
 
         def look(session: Session) -> list[dict[str, object]]:
             key, _ = existing(session, which, lock=False)
-            return [activation_row(activation) for activation in activation_store.active(session, key.id)]
+            return [
+                activation_row(activation) for activation in activation_store.active(session, key.id, scope=EVERYTHING)
+            ]
 
         print_rows(
             services.storage.read(look),

@@ -7,6 +7,7 @@ from hanaper.clock import iso_z
 from hanaper.licenses import activation_store, rules
 from hanaper.licenses.models import Activation, LicenseKey
 from hanaper.licenses.rules import State
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 
 FIELDS = (
@@ -37,13 +38,13 @@ def stored_row(key: LicenseKey) -> dict[str, object]:
 
 def full_rows(session: Session, keys: Sequence[LicenseKey], *, now: datetime) -> list[dict[str, object]]:
     """The same with what follows from it: the formal state, how many activations are active, when it expires."""
-    counts = activation_store.counts(session, [key.id for key in keys])
+    counts = activation_store.counts(session, [key.id for key in keys], scope=EVERYTHING)
     return [_full_row(key, counts.get(key.id, 0), now) for key in keys]
 
 
 def full_row(session: Session, key: LicenseKey, *, now: datetime) -> dict[str, object]:
     """The same for one license key."""
-    return _full_row(key, activation_store.count(session, key.id), now)
+    return _full_row(key, activation_store.count(session, key.id, scope=EVERYTHING), now)
 
 
 def _full_row(key: LicenseKey, activations: int, now: datetime) -> dict[str, object]:

@@ -17,6 +17,7 @@ from hanaper.products.change import delete as delete_product
 from hanaper.products.create import NewProduct, create
 from hanaper.products.models import Product
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.web.fields import LONGEST_URL, is_url, storable
 
@@ -47,7 +48,9 @@ def add(
             product = changing.change(
                 services,
                 "product add",
-                lambda session: create(session, new, pair, keystore=services.keystore, now=services.clock()),
+                lambda session: create(
+                    session, new, pair, scope=EVERYTHING, keystore=services.keystore, now=services.clock()
+                ),
             )
         print_row({**_row(product), "signing_key": pair.kid}, as_json=as_json)
 
@@ -59,7 +62,7 @@ def list_products(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         rows = services.storage.read(
             lambda session: [
                 {**_row(product), "signing_key": keys.active_kid(session, product.id)}
-                for product in store.listed(session)
+                for product in store.listed(session, scope=EVERYTHING)
             ]
         )
         print_rows(
@@ -144,7 +147,7 @@ def _check(changes: Changes) -> None:
 
 
 def _locked(session: Session, product: str) -> Product:
-    return _there(store.locked(session, reference(product)), product)
+    return _there(store.locked(session, reference(product), scope=EVERYTHING), product)
 
 
 def _there(found: Product | None, product: str) -> Product:
@@ -154,8 +157,8 @@ def _there(found: Product | None, product: str) -> Product:
 
 
 def _question(session: Session, product: str) -> str:
-    found = _there(store.find(session, reference(product)), product)
-    license_keys = licenses.count(session, product_id=found.id)
+    found = _there(store.find(session, reference(product), scope=EVERYTHING), product)
+    license_keys = licenses.count(session, scope=EVERYTHING, product_id=found.id)
     return f"Delete product {found.id}, {found.name}, with its {license_keys:,} license keys, for ever?"
 
 

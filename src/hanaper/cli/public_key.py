@@ -10,6 +10,7 @@ from hanaper.cli.output import note
 from hanaper.keystore import store as keys
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import EVERYTHING
 
 
 def public_key(
@@ -31,12 +32,14 @@ def public_key(
     with opened(data_dir) as services:
         product_id = None
         if product is not None:
-            found = services.storage.read(lambda session: products.find(session, reference(product)))
+            found = services.storage.read(lambda session: products.find(session, reference(product), scope=EVERYTHING))
             if found is None:
                 raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
             product_id = found.id
         pem = services.storage.read(
-            lambda session: keys.public_pem(session, product_id) if kid is None else keys.pem_of(session, kid)
+            lambda session: (
+                keys.public_pem(session, product_id, scope=EVERYTHING) if kid is None else keys.pem_of(session, kid)
+            )
         )
     if pem is None and kid is not None:
         raise Invalid(f"there is no signing key {kid!r}: see `hanaper signing-key list`")

@@ -20,6 +20,7 @@ from hanaper.keystore.keys import NewKey
 from hanaper.keystore.models import SigningKey
 from hanaper.products import store as products
 from hanaper.refusal import Invalid, Misconfigured, TokenAway
+from hanaper.storage.scope import EVERYTHING
 from hanaper.storage.session import Session
 from hanaper.web.services import Services
 
@@ -197,7 +198,7 @@ def _delete_in_token(services: Services, kid: str) -> None:
 def _product_id(services: Services, product: str | None) -> int | None:
     if product is None:
         return None
-    found = services.storage.read(lambda session: products.find(session, reference(product)))
+    found = services.storage.read(lambda session: products.find(session, reference(product), scope=EVERYTHING))
     if found is None:
         raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
     return found.id

@@ -19,6 +19,7 @@ from hanaper.issuing.cap_store import CapReached
 from hanaper.licenses.store import KeysCollide
 from hanaper.protocol import codes
 from hanaper.storage.configuration import ConfigurationChanged
+from hanaper.storage.scope import Scope
 from hanaper.storage.transactions import Storage
 
 
@@ -28,6 +29,7 @@ class NewBatch:
 
     Attributes:
         version: of the configuration it was made by.
+        scope: of who asked.
         payload: the signed bytes; the license keys are read out of them, so what is stored is what was signed.
         created_at: in UTC.
         capped: whether the generator has a cap.
@@ -37,6 +39,7 @@ class NewBatch:
     """
 
     version: int
+    scope: Scope
     request_id: str
     api_key_id: int | None
     product_id: int
@@ -193,6 +196,7 @@ def record(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]) -> Se
     Returns:
         Ids of the batches, or why nothing of one is stored.
     """
+    _require_scopes(batches)
     if dialect == "sqlite":
         cursor.execute("SELECT version FROM configuration_version")
         version = cursor.fetchall()[0][0]
@@ -216,6 +220,7 @@ def record_capped(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]
     The statements of a group make one transaction. Its rows are locked in one order by all who do this: generators by
     id, and what stands under an idempotency key after them.
     """
+    _require_scopes(batches)
     outcomes: dict[int, int | NotKept] = {}
     with _one_transaction(cursor, dialect):
         for place, batch in sorted(enumerate(batches), key=lambda each: each[1].generator_id):
@@ -229,6 +234,11 @@ def record_capped(cursor: DBAPICursor, dialect: str, batches: Sequence[NewBatch]
     return [outcomes[place] for place in range(len(batches))]
 
 
+def _require_scopes(batches: Sequence[NewBatch]) -> None:
+    for batch in batches:
+        batch.scope.require(batch.product_id)
+
+
 def _one_transaction(cursor: Any, dialect: str) -> AbstractContextManager[Any]:
     """PostgreSQL's driver is in autocommit mode, where each statement would be one by itself."""
     if dialect == "sqlite":
@@ -239,17 +249,20 @@ def _one_transaction(cursor: Any, dialect: str) -> AbstractContextManager[Any]:
 
 _COUNT = """
     UPDATE generator_caps SET issued = issued + {quantity} WHERE generator_id = {generator_id}
-        AND issued + {quantity} <= cap RETURNING 1
+        AND issued + {quantity} <= cap
+        AND EXISTS (SELECT 1 FROM generators WHERE id = {generator_id} AND product_id = {product_id})
+    RETURNING 1
 """
-_SQLITE_COUNT = _COUNT.format(quantity="?1", generator_id="?2")
-_POSTGRESQL_COUNT = _COUNT.format(quantity="%(quantity)s", generator_id="%(generator_id)s")
+_SQLITE_COUNT = _COUNT.format(quantity="?1", generator_id="?2", product_id="?3")
+_POSTGRESQL_COUNT = _COUNT.format(quantity="%(quantity)s", generator_id="%(generator_id)s", product_id="%(product_id)s")
 
 
 def _counted(cursor: DBAPICursor, dialect: str, batch: NewBatch) -> bool:
+    names = ("quantity", "generator_id", "product_id")
     if dialect == "sqlite":
-        cursor.execute(_SQLITE_COUNT, (batch.quantity, batch.generator_id))
+        cursor.execute(_SQLITE_COUNT, tuple(getattr(batch, name) for name in names))
     else:
-        cursor.execute(_POSTGRESQL_COUNT, {"quantity": batch.quantity, "generator_id": batch.generator_id})
+        cursor.execute(_POSTGRESQL_COUNT, {name: getattr(batch, name) for name in names})
     return bool(cursor.fetchall())
 
 

@@ -10,6 +10,7 @@ from hanaper.audit.record import about
 from hanaper.issuing import cap_store, store
 from hanaper.issuing.models import Generator, GeneratorCap
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 LARGEST_CAP = 2**53
@@ -23,7 +24,7 @@ def cap_fault(cap: int | None) -> str | None:
     return f"a cap is from 1 to {LARGEST_CAP}"
 
 
-def set_cap(session: Session, reference: int | str, cap: int | None, *, now: datetime) -> Generator:
+def set_cap(session: Session, reference: int | str, cap: int | None, *, scope: Scope, now: datetime) -> Generator:
     """Set the cap of a generator, or (None) take it away.
 
     What the generator has made counts, also what has been deleted since. Nobody can make license keys while it is
@@ -32,7 +33,7 @@ def set_cap(session: Session, reference: int | str, cap: int | None, *, now: dat
     Raises:
         Invalid: there is no such generator, the cap is none, or the generator has made more already.
     """
-    found = store.find(session, reference)
+    found = store.find(session, reference, scope=scope)
     if found is None:
         raise Invalid(f"there is no generator {reference!r}: see `hanaper generator list`")
     fault = cap_fault(cap)
@@ -41,16 +42,15 @@ def set_cap(session: Session, reference: int | str, cap: int | None, *, now: dat
     generator, product = found
     about(session, generator=generator.id, product=product.id)
     generator.updated_at = now
-    row = cap_store.cap_of(session, generator.id, for_update=True)
+    row = cap_store.cap_of(session, generator.id, scope=scope, for_update=True)
     if cap is None:
-        if row is not None:
-            cap_store.remove(session, row)
+        cap_store.remove(session, generator.id, scope=scope)
         return generator
-    issued = cap_store.count_made(session, generator.id) if row is None else row.issued
+    issued = cap_store.count_made(session, generator.id, scope=scope) if row is None else row.issued
     if cap < issued:
         raise Invalid(f"generator {generator.id} has made {issued} license keys already: a cap of {cap} is too low")
     if row is None:
-        store.add(session, GeneratorCap(generator_id=generator.id, cap=cap, issued=issued))
+        cap_store.add(session, GeneratorCap(cap=cap, issued=issued), generator, scope=scope)
     else:
         row.cap = cap
         session.flush()

@@ -78,6 +78,7 @@ async def generate(
         )
         batch = batch_store.NewBatch(
             version=snapshot.version,
+            scope=plan.scope,
             request_id=request_id,
             api_key_id=caller.api_key_id,
             product_id=plan.product_id,

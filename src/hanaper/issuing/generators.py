@@ -5,13 +5,14 @@ from datetime import datetime
 from uuid import uuid4
 
 from hanaper.audit.record import about
-from hanaper.issuing import custom, rules, store
+from hanaper.issuing import cap_store, custom, rules, store
 from hanaper.issuing.caps import cap_fault
 from hanaper.issuing.formats import Recipe, format_of
 from hanaper.issuing.models import Generator, GeneratorCap
 from hanaper.licenses.rules import terms_fault
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 DEFAULT_EXPECTED_KEYS = 1_000_000
@@ -79,7 +80,9 @@ def check(recipe: Recipe, expected_keys: int) -> rules.Strength | None:
     return strength
 
 
-def create(session: Session, new: NewGenerator, *, now: datetime) -> tuple[Generator, rules.Strength | None]:
+def create(
+    session: Session, new: NewGenerator, *, scope: Scope, now: datetime
+) -> tuple[Generator, rules.Strength | None]:
     """Store a generator.
 
     Returns:
@@ -92,7 +95,7 @@ def create(session: Session, new: NewGenerator, *, now: datetime) -> tuple[Gener
     name = new.name or recipe.method
     _refuse(rules.name_fault(name), terms_fault(new.activation_limit, new.validity), cap_fault(new.cap))
     strength = check(recipe, new.expected_keys)
-    product = products.find(session, new.product)
+    product = products.find(session, new.product, scope=scope)
     if product is None:
         raise Invalid(f"there is no product {new.product!r}: see `hanaper product list`")
     row = Generator(
@@ -112,20 +115,20 @@ def create(session: Session, new: NewGenerator, *, now: datetime) -> tuple[Gener
         created_at=now,
         updated_at=now,
     )
-    store.add(session, row)
+    store.add(session, row, scope=scope)
     about(session, generator=row.id, product=product.id)
     if new.cap is not None:
-        store.add(session, GeneratorCap(generator_id=row.id, cap=new.cap, issued=0))
+        cap_store.add(session, GeneratorCap(cap=new.cap, issued=0), row, scope=scope)
     return row, strength
 
 
-def switch(session: Session, reference: int | str, *, active: bool, now: datetime) -> Generator:
+def switch(session: Session, reference: int | str, *, scope: Scope, active: bool, now: datetime) -> Generator:
     """Enable or disable a generator. Keys it has made stay as they are.
 
     Raises:
         Invalid: there is no such generator.
     """
-    found = store.find(session, reference)
+    found = store.find(session, reference, scope=scope)
     if found is None:
         raise Invalid(f"there is no generator {reference!r}: see `hanaper generator list`")
     generator, product = found

@@ -138,10 +138,10 @@ class LargeOrders:
             if keyed is not None:
                 claim(session, keyed)
                 complete(session, keyed, answer)
-            if not staging.finish(session, batch, snapshot.version):
+            if not staging.finish(session, batch, snapshot.version, scope=plan.scope):
                 raise ConfigurationChanged
             if plan.capped:
-                count_on(session, plan.generator_id, order.quantity)
+                count_on(session, plan.generator_id, order.quantity, scope=plan.scope)
             about(session, generator=plan.generator_id, product=plan.product_id)
             record(session, ACTION, now=batch.created_at, by=by, code=_CODE.number, batch_id=batch.id)
 
@@ -153,6 +153,7 @@ class LargeOrders:
         while True:
             piece = staging.Piece(
                 batch_id=reserved.batch_id,
+                scope=plan.scope,
                 product_id=plan.product_id,
                 generator_id=plan.generator_id,
                 activation_limit=plan.activation_limit,
@@ -175,6 +176,6 @@ def need_room(session: Session, plan: Plan, quantity: int) -> None:
     Raises:
         CapReached: there is no room for them under the generator's cap.
     """
-    row = cap_of(session, plan.generator_id)
+    row = cap_of(session, plan.generator_id, scope=plan.scope)
     if row is not None and row.issued + quantity > row.cap:
         raise CapReached

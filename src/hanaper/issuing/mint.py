@@ -14,6 +14,7 @@ from hanaper.issuing.models import Generator
 from hanaper.keystore import store as keys
 from hanaper.licenses import rules
 from hanaper.licenses import store as licenses
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -39,15 +40,17 @@ class Terms:
 
 def usable(session: Session, reference: int | str, caller: Caller) -> Generator | None:
     """An active generator of an active product that the caller may use; None where there is none."""
-    found = store.find(session, reference)
+    found = store.find(session, reference, scope=caller.scope)
     if found is None:
         return None
     generator, product = found
     active = generator.status == 1 and product.status == "active" and product.deleted_at is None
-    return generator if active and caller.may_use(product.id) else None
+    return generator if active else None
 
 
-def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *, now: datetime) -> list[int]:
+def mint(
+    session: Session, generator: Generator, quantity: int, terms: Terms, *, scope: Scope, now: datetime
+) -> list[int]:
     """Generate license keys and store them, status available.
 
     Returns:
@@ -59,14 +62,14 @@ def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *,
             repeated.
     """
     try:
-        cap_store.count_on(session, generator.id, quantity)
+        cap_store.count_on(session, generator.id, quantity, scope=scope)
         draw = Draw(format_of(recipe_of(generator)), quantity)
         while licenses.already_stored(session, draw.keys):
             draw.replace(licenses.already_stored(session, draw.suspects))
     except cap_store.CapReached as error:
-        raise CannotMint("its cap is reached", keys.active_id(session, generator.product_id)) from error
+        raise CannotMint("its cap is reached", keys.active_id(session, generator.product_id, scope=scope)) from error
     except (CannotDraw, NoSuchFunction) as error:
-        raise CannotMint(str(error), keys.active_id(session, generator.product_id)) from error
+        raise CannotMint(str(error), keys.active_id(session, generator.product_id, scope=scope)) from error
     own = generator.activation_limit if terms.activation_limit is None else terms.activation_limit
     common: licenses.NewLicenseKeys = {
         "product_id": generator.product_id,
@@ -79,7 +82,7 @@ def mint(session: Session, generator: Generator, quantity: int, terms: Terms, *,
         "created_at": now,
         "updated_at": now,
     }
-    licenses.add(session, draw.keys, common)
-    ids = licenses.ids(session, draw.keys)
+    licenses.add(session, draw.keys, common, scope=scope)
+    ids = licenses.ids(session, draw.keys, scope=scope)
     about(session, licenses=ids, generator=generator.id, product=generator.product_id)
     return ids

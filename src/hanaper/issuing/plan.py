@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 from hanaper.access.authenticate import Caller
@@ -16,6 +16,7 @@ from hanaper.protocol import codes
 from hanaper.refusal import Refusal
 from hanaper.storage.configuration import Snapshot
 from hanaper.storage.patience import unhurried
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 MOST_CUSTOM_AT_ONCE = 8
@@ -42,8 +43,13 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A generator with its product, as they stand. The terms are the order's where it names its own."""
+    """A generator with its product, as they stand. The terms are the order's where it names its own.
 
+    Attributes:
+        scope: of who asked; what is made by this plan is made within it.
+    """
+
+    scope: Scope
     generator_id: int
     generator_is_active: bool
     product_id: int
@@ -73,34 +79,35 @@ async def plan_for(order: Order, caller: Caller, snapshot: Snapshot) -> Plan:
         ConfigurationChanged: begin again with a newer snapshot.
         Unavailable: the database does not answer.
     """
-    plan = await snapshot.get(("generator", order.generator), lambda session: _load(session, order.generator))
-    # A generator of somebody else's product is answered like one that does not exist.
-    if plan is None or not plan.generator_is_active or not caller.may_use(plan.product_id):
+    plan = await snapshot.get_within(caller.scope, ("generator", order.generator), partial(_load, order.generator))
+    if plan is None or not plan.generator_is_active:
         raise Refusal(codes.GENERATOR_NOT_FOUND_ASSIGN)
     if not plan.product_is_active:
         raise Refusal(codes.PRODUCT_NOT_FOUND_ASSIGN)
     return replace(
         plan,
+        scope=caller.scope,
         activation_limit=plan.activation_limit if order.activation_limit is None else order.activation_limit,
         validity=plan.validity if order.validity is None else order.validity,
     )
 
 
-def _load(session: Session, reference: int | str) -> Plan | None:
-    found = store.find(session, reference)
+def _load(reference: int | str, session: Session, scope: Scope) -> Plan | None:
+    found = store.find(session, reference, scope=scope)
     if found is None:
         return None
     generator, product = found
     return Plan(
+        scope=scope,
         generator_id=generator.id,
         generator_is_active=generator.status == 1,
         product_id=product.id,
         product_is_active=product.status == "active" and product.deleted_at is None,
-        product_key_id=keys.active_id(session, product.id),
+        product_key_id=keys.active_id(session, product.id, scope=scope),
         recipe=recipe_of(generator),
         activation_limit=generator.activation_limit,
         validity=generator.validity,
-        capped=cap_store.cap_of(session, generator.id) is not None,
+        capped=cap_store.cap_of(session, generator.id, scope=scope) is not None,
     )
 
 

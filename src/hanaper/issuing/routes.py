@@ -63,7 +63,7 @@ def get_all_generators(call: Call[ListGeneratorsRequest]) -> SignedAnswer:
     rows: list[JsonValue] = call.services.storage.read(
         lambda session: [
             _row(generator)
-            for generator in store.listed(session, product=call.fields.product_id, product_ids=call.caller.product_ids)
+            for generator in store.listed(session, scope=call.caller.scope, product=call.fields.product_id)
         ]
     )
     return call.services.signing.answer(codes.ALL_GENERATORS, {"products": rows})

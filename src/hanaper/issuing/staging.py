@@ -13,6 +13,7 @@ from hanaper.issuing.models import Batch
 from hanaper.licenses.models import LicenseKey, StagedBatch
 from hanaper.licenses.store import KeysCollide
 from hanaper.storage.configuration import current_version
+from hanaper.storage.scope import Scope
 from hanaper.storage.transactions import Storage
 
 ABANDONED_AFTER = timedelta(minutes=5)
@@ -24,12 +25,14 @@ class Piece:
     """Some license keys of a large batch.
 
     Attributes:
+        scope: of who asked.
         array: the license keys as a JSON array, encoded as they are in the payload.
         ids: of the rows, see `Reserved`; empty on SQLite.
         now: in UTC.
     """
 
     batch_id: int
+    scope: Scope
     product_id: int
     generator_id: int
     activation_limit: int
@@ -93,13 +96,14 @@ async def stage(storage: Storage, piece: Piece) -> None:
         raise Abandoned
 
 
-def finish(session: Session, batch: Batch, version: int) -> bool:
+def finish(session: Session, batch: Batch, version: int, *, scope: Scope) -> bool:
     """Make a staged batch a batch, with all its license keys.
 
     Args:
         session: of the transaction that will be committed.
         batch: with the id that `reserve` gave.
         version: of the configuration the batch was made by.
+        scope: of who asked.
 
     Returns:
         False where the configuration has changed since; nothing is stored.
@@ -107,6 +111,7 @@ def finish(session: Session, batch: Batch, version: int) -> bool:
     Raises:
         Abandoned: the batch is no longer there.
     """
+    scope.require(batch.product_id)
     if current_version(session) != version:
         return False
     mine = delete(StagedBatch).where(StagedBatch.batch_id == batch.id, StagedBatch.abandoned == 0)
@@ -172,6 +177,7 @@ _POSTGRESQL = """
 def _store(cursor: DBAPICursor, dialect: str, pieces: Sequence[Piece]) -> Sequence[bool]:
     """A bulk write of one, see `storage.bulk`."""
     (piece,) = pieces
+    piece.scope.require(piece.product_id)
     if dialect == "postgresql":
         names = ("batch_id", "product_id", "generator_id", "activation_limit", "validity", "now")
         values = {name: getattr(piece, name) for name in names} | {"ids": list(piece.ids)}

@@ -1,12 +1,13 @@
 """Queries of the keystore."""
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, true
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer
 from sqlalchemy.orm.attributes import set_committed_value
 
 from hanaper.keystore.models import SigningKey, WrappedSecret
 from hanaper.refusal import Misconfigured
+from hanaper.storage.scope import Scope, within
 
 PENDING, ACTIVE, VERIFY_ONLY, DESTROYED = "pending", "active", "verify_only", "destroyed"
 
@@ -92,9 +93,9 @@ def kek_ids(session: Session) -> set[str]:
     }
 
 
-def active_id(session: Session, product_id: int | None) -> int | None:
-    """Id of the key that signs for a product (None: the global key)."""
-    return session.scalars(select(SigningKey.id).where(*_active(product_id))).one_or_none()
+def active_id(session: Session, product_id: int | None, *, scope: Scope) -> int | None:
+    """Id of the key that signs for a product (None: the global key, which is everybody's)."""
+    return session.scalars(select(SigningKey.id).where(*_active(product_id), _within(scope, product_id))).one_or_none()
 
 
 def active_kid(session: Session, product_id: int | None) -> str | None:
@@ -102,9 +103,10 @@ def active_kid(session: Session, product_id: int | None) -> str | None:
     return session.scalars(select(SigningKey.kid).where(*_active(product_id))).one_or_none()
 
 
-def public_pem(session: Session, product_id: int | None) -> str | None:
-    """The published half of the key that signs for a product (None: the global key)."""
-    return session.scalars(select(SigningKey.public_pem).where(*_active(product_id))).one_or_none()
+def public_pem(session: Session, product_id: int | None, *, scope: Scope) -> str | None:
+    """The published half of the key that signs for a product (None: the global key, which is everybody's)."""
+    query = select(SigningKey.public_pem).where(*_active(product_id), _within(scope, product_id))
+    return session.scalars(query).one_or_none()
 
 
 def pem_of(session: Session, kid: str) -> str | None:
@@ -121,6 +123,10 @@ def add_secret(session: Session, row: WrappedSecret) -> None:
     """Store a secret of the installation."""
     session.add(row)
     session.flush()
+
+
+def _within(scope: Scope, product_id: int | None) -> ColumnElement[bool]:
+    return true() if product_id is None else within(scope, SigningKey.product_id)
 
 
 def _active(product_id: int | None) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

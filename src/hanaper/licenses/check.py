@@ -38,8 +38,8 @@ def existing(
         lock: keep others from changing it until the transaction ends.
     """
     look_up = store.locked if lock else store.find
-    row = look_up(session, license_key) if license_key else None
-    product = products.facts(session, row.product_id) if row is not None and caller.may_use(row.product_id) else None
+    row = look_up(session, license_key, scope=caller.scope) if license_key else None
+    product = None if row is None else products.facts(session, row.product_id, scope=caller.scope)
     if row is None or product is None:
         return None
     if lock:
@@ -76,7 +76,7 @@ def check(
     if found is None:
         return None
     row, product = found
-    activation = activation_store.find(session, row.id, identifier) if identifier else None
+    activation = activation_store.find(session, row.id, identifier, scope=caller.scope) if identifier else None
     facts = rules.Facts(
         product_is_active=product.is_active,
         status=row.status,

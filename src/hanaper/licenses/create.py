@@ -6,6 +6,7 @@ from hanaper.audit.record import about
 from hanaper.licenses import rules, store
 from hanaper.products import store as products
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -14,6 +15,7 @@ def create(
     license_key: str,
     product: int | str,
     *,
+    scope: Scope,
     activation_limit: int,
     validity: int,
     now: datetime,
@@ -33,7 +35,7 @@ def create(
     fault = rules.license_key_fault(license_key) or rules.terms_fault(activation_limit, validity)
     if fault is not None:
         raise Invalid(fault)
-    found = products.find(session, product)
+    found = products.find(session, product, scope=scope)
     if found is None:
         raise Invalid(f"there is no product {product!r}: see `hanaper product list`")
     common: store.NewLicenseKeys = {
@@ -49,6 +51,6 @@ def create(
     }
     about(session, product=found.id, license_key=license_key)
     try:
-        store.add(session, [license_key], common)
+        store.add(session, [license_key], common, scope=scope)
     except store.KeysCollide as error:
         raise Invalid("this license key is stored already") from error

@@ -20,5 +20,5 @@ def delete(session: Session, license_key: str, *, caller: Caller, now: datetime)
         return None
     row, product = found
     row.deleted_at = row.updated_at = now
-    end_activations(session, row, product, now=now)
+    end_activations(session, row, product, scope=caller.scope, now=now)
     return product

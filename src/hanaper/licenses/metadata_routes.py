@@ -27,7 +27,7 @@ def create_license_key_meta(call: Call[MetaRequest]) -> SignedAnswer:
         row, product = _checked(session, call)
         _require(call.fields.key, codes.META_KEY_REQUIRED_CREATE, product)
         _require(call.fields.value, codes.META_VALUE_REQUIRED_CREATE, product)
-        if metadata_store.find(session, row.id, call.fields.key) is not None:
+        if metadata_store.find(session, row.id, call.fields.key, scope=call.caller.scope) is not None:
             raise Refusal(codes.META_KEY_ALREADY_EXISTS_CREATE, product_key_id=product.key_id)
         return _attached(session, call, row, product, codes.METADATA_CREATED)
 
@@ -42,7 +42,7 @@ def update_license_key_meta(call: Call[MetaRequest]) -> SignedAnswer:
         row, product = _checked(session, call)
         _require(call.fields.key, codes.META_KEY_REQUIRED_UPDATE, product)
         _require(call.fields.value, codes.META_VALUE_REQUIRED_UPDATE, product)
-        if metadata_store.find(session, row.id, call.fields.key) is None:
+        if metadata_store.find(session, row.id, call.fields.key, scope=call.caller.scope) is None:
             raise Refusal(codes.META_KEY_NOT_EXISTS_UPDATE, product_key_id=product.key_id)
         return _attached(session, call, row, product, codes.METADATA_UPDATED)
 
@@ -56,7 +56,7 @@ def delete_license_key_meta(call: Call[MetaRequest]) -> SignedAnswer:
     def work(session: Session) -> SignedAnswer:
         row, product = _checked(session, call)
         _require(call.fields.key, codes.META_KEY_REQUIRED_DELETE, product)
-        if not metadata_store.detach(session, row.id, call.fields.key):
+        if not metadata_store.detach(session, row.id, call.fields.key, scope=call.caller.scope):
             raise Refusal(codes.META_KEY_NOT_EXISTS_DELETE, product_key_id=product.key_id)
         return call.services.signing.answer(codes.METADATA_DELETED, {}, product_key_id=product.key_id)
 
@@ -94,5 +94,6 @@ def _require(text: str, code: Code, product: products.Facts) -> None:
 def _attached(
     session: Session, call: Call[MetaRequest], row: LicenseKey, product: products.Facts, code: Code
 ) -> SignedAnswer:
-    meta_id = attach(session, row.id, call.fields.key, call.fields.value, now=call.services.clock())
+    fields, now = call.fields, call.services.clock()
+    meta_id = attach(session, row, fields.key, fields.value, scope=call.caller.scope, now=now)
     return call.services.signing.answer(code, {"meta_id": meta_id}, product_key_id=product.key_id)

@@ -7,6 +7,7 @@ from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.rules import State
 from hanaper.outbound import store as outbound
 from hanaper.products.store import Facts
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -14,7 +15,7 @@ class MoveForbidden(Exception):
     """There is no way from the one state to the other: what is revoked stays revoked."""
 
 
-def move(session: Session, row: LicenseKey, target: State, product: Facts, *, now: datetime) -> None:
+def move(session: Session, row: LicenseKey, target: State, product: Facts, *, scope: Scope, now: datetime) -> None:
     """Move a license key, which has to be locked. Staying where it is changes nothing.
 
     Assigning starts the validity, unless it had begun before a block. What becomes available or reserved again forgets
@@ -38,11 +39,17 @@ def move(session: Session, row: LicenseKey, target: State, product: Facts, *, no
     elif target in (State.AVAILABLE, State.RESERVED) and row.assigned_at is not None:
         row.owner_name = row.owner_email = row.assigned_at = None
     if target not in (State.ASSIGNED, State.SUSPENDED):
-        end_activations(session, row, product, now=now)
+        end_activations(session, row, product, scope=scope, now=now)
 
 
 def end_activations(
-    session: Session, row: LicenseKey, product: Facts, *, now: datetime, identifier: str | None = None
+    session: Session,
+    row: LicenseKey,
+    product: Facts,
+    *,
+    scope: Scope,
+    now: datetime,
+    identifier: str | None = None,
 ) -> int:
     """End activations of a license key from our side, and have each one told that named a `post_url`.
 
@@ -53,7 +60,7 @@ def end_activations(
         How many ended.
     """
     ended = 0
-    for activation in activation_store.active(session, row.id):
+    for activation in activation_store.active(session, row.id, scope=scope):
         if identifier is not None and activation.identifier != identifier:
             continue
         activation.status = rules.INACTIVE

@@ -64,23 +64,23 @@ def delete_license_key(call: Call[DeleteRequest]) -> SignedAnswer:
 @endpoint(router, "GET", "get-license-keys", shape=ListRequest, bad_fields=codes.INCORRECT_DATA_LICENSE_CREATE)
 def get_license_keys(call: Call[ListRequest]) -> SignedAnswer:
     """List license keys, a page at a time: 730 with `license_keys`; 901."""
-    fields = call.fields
+    fields, scope = call.fields, call.caller.scope
 
     def find(session: Session) -> list[JsonValue]:
         product_id = None
         if fields.product_id is not None:
-            product = products.find(session, fields.product_id)
+            product = products.find(session, fields.product_id, scope=scope)
             if product is None:
                 return []
             product_id = product.id
         wanted = store.Filter(
             product_id=product_id,
-            product_ids=call.caller.product_ids,
             status=rules.BLOCKED if fields.status in (rules.SUSPENDED, rules.REVOKED) else fields.status,
             block_reason=fields.status if fields.status in (rules.SUSPENDED, rules.REVOKED) else None,
             owner_email=fields.owner_email,
         )
-        return [_row(row) for row in store.page(session, wanted, number=fields.page, size=fields.per_page)]
+        rows = store.page(session, wanted, scope=scope, number=fields.page, size=fields.per_page)
+        return [_row(row) for row in rows]
 
     rows = call.services.storage.read(find)
     return call.services.signing.answer(codes.LICENSE_KEYS_LIST, {"license_keys": rows})

@@ -11,6 +11,7 @@ from hanaper.licenses.models import LicenseKey
 from hanaper.licenses.move import MoveForbidden, move
 from hanaper.licenses.rules import State
 from hanaper.products import store as products
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -70,9 +71,9 @@ def update(
     if found is None:
         raise NotFound
     row, product = found
-    product = _other_product(session, row, changes.product, caller) or product
+    product = _other_product(session, row, changes.product, caller.scope) or product
     if changes.status is not None:
-        _move(session, row, changes.status, product, now=now)
+        _move(session, row, changes.status, product, scope=caller.scope, now=now)
     for name in ("activation_limit", "validity", "owner_name", "owner_email"):
         value = getattr(changes, name)
         if value is not None:
@@ -80,12 +81,14 @@ def update(
     if changes.assigned_at is not None and row.assigned_at is not None:
         row.assigned_at = changes.assigned_at
     for name, text in changes.metadata.items():
-        attach(session, row.id, name, text, now=now)
+        attach(session, row, name, text, scope=caller.scope, now=now)
     row.updated_at = now
     return row, product
 
 
-def _move(session: Session, row: LicenseKey, word: str, product: products.Facts, *, now: datetime) -> None:
+def _move(
+    session: Session, row: LicenseKey, word: str, product: products.Facts, *, scope: Scope, now: datetime
+) -> None:
     target = rules.named_state(word)
     if target is None:
         raise BadChange("status")
@@ -94,18 +97,18 @@ def _move(session: Session, row: LicenseKey, word: str, product: products.Facts,
     if target is State.ASSIGNED and row.status in rules.ASSIGNABLE and not product.is_active:
         raise BadChange("product_id")
     try:
-        move(session, row, target, product, now=now)
+        move(session, row, target, product, scope=scope, now=now)
     except MoveForbidden as error:
         raise BadChange("status") from error
 
 
 def _other_product(
-    session: Session, row: LicenseKey, reference: int | str | None, caller: Caller
+    session: Session, row: LicenseKey, reference: int | str | None, scope: Scope
 ) -> products.Facts | None:
     if reference is None:
         return None
-    found = products.find(session, reference)
-    facts = products.facts(session, found.id) if found is not None and caller.may_use(found.id) else None
+    found = products.find(session, reference, scope=scope)
+    facts = None if found is None else products.facts(session, found.id, scope=scope)
     if facts is None:
         raise BadChange("product_id")
     row.product_id = facts.id

@@ -9,6 +9,7 @@ from hanaper.keystore.keys import Keystore, NewKey
 from hanaper.products import rules, store
 from hanaper.products.models import Product
 from hanaper.refusal import Invalid
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -41,7 +42,9 @@ class NewProduct:
     post_url: str = ""
 
 
-def create(session: Session, new: NewProduct, pair: NewKey, *, keystore: Keystore, now: datetime) -> Product:
+def create(
+    session: Session, new: NewProduct, pair: NewKey, *, scope: Scope, keystore: Keystore, now: datetime
+) -> Product:
     """Store a product and its key pair.
 
     Args:
@@ -71,7 +74,7 @@ def create(session: Session, new: NewProduct, pair: NewKey, *, keystore: Keystor
         updated_at=now,
     )
     try:
-        store.add(session, product)
+        store.add(session, product, scope=scope)
     except store.SlugTaken as error:
         raise SlugTaken(f"another product has the slug {slug!r}: choose one with --slug") from error
     keystore.add(session, pair, product_id=product.id, now=now)

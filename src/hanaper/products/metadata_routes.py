@@ -33,7 +33,8 @@ def create_product_meta(call: Call[ProductMetaRequest]) -> SignedAnswer:
         fields = call.fields
         _require(fields.key, codes.PRODUCT_META_KEY_REQUIRED_CREATE, key_id)
         _require(fields.value, codes.PRODUCT_META_VALUE_REQUIRED_CREATE, key_id)
-        if not store.attach(session, product.id, fields.key, fields.value, now=call.services.clock()):
+        scope, now = call.caller.scope, call.services.clock()
+        if not store.attach(session, product.id, fields.key, fields.value, scope=scope, now=now):
             raise Refusal(codes.PRODUCT_META_KEY_ALREADY_EXISTS, product_key_id=key_id)
 
     return _change_meta(call, change, done=codes.PRODUCT_META_CREATED, missing=codes.PRODUCT_NOT_FOUND_META_CREATE)
@@ -53,7 +54,7 @@ def update_product_meta(call: Call[ProductMetaRequest]) -> SignedAnswer:
         fields = call.fields
         _require(fields.key, codes.PRODUCT_META_KEY_REQUIRED_UPDATE, key_id)
         _require(fields.value, codes.PRODUCT_META_VALUE_REQUIRED_UPDATE, key_id)
-        row = store.meta(session, product.id, fields.key)
+        row = store.meta(session, product.id, fields.key, scope=call.caller.scope)
         if row is None:
             raise Refusal(codes.PRODUCT_META_KEY_NOT_EXISTS_UPDATE, product_key_id=key_id)
         row.value = fields.value
@@ -74,7 +75,7 @@ def delete_product_meta(call: Call[ProductMetaRequest]) -> SignedAnswer:
 
     def change(session: Session, product: Product, key_id: int | None) -> None:
         _require(call.fields.key, codes.PRODUCT_META_KEY_REQUIRED_DELETE, key_id)
-        if not store.detach(session, product.id, call.fields.key):
+        if not store.detach(session, product.id, call.fields.key, scope=call.caller.scope):
             raise Refusal(codes.PRODUCT_META_KEY_NOT_EXISTS_DELETE, product_key_id=key_id)
 
     return _change_meta(call, change, done=codes.PRODUCT_META_DELETED, missing=codes.PRODUCT_NOT_FOUND_META_DELETE)
@@ -88,10 +89,10 @@ def _change_meta(
     missing: Code,
 ) -> SignedAnswer:
     def work(session: Session) -> SignedAnswer:
-        product = store.locked(session, call.fields.product_id)
-        if product is None or not call.caller.may_use(product.id):
+        product = store.locked(session, call.fields.product_id, scope=call.caller.scope)
+        if product is None:
             raise Refusal(missing)
-        key_id = keys.active_id(session, product.id)
+        key_id = keys.active_id(session, product.id, scope=call.caller.scope)
         change(session, product, key_id)
         return call.services.signing.answer(done, {}, product_key_id=key_id)
 

@@ -2,12 +2,10 @@
 
 from fastapi import APIRouter
 
-from hanaper.access.authenticate import Caller
 from hanaper.keystore import store as keys
 from hanaper.products import rules, show, store
 from hanaper.products.change import Changes, change, delete
 from hanaper.products.create import NewProduct, SlugTaken, create
-from hanaper.products.models import Product
 from hanaper.products.schemas import (
     CreateProductRequest,
     ListProductsRequest,
@@ -29,7 +27,7 @@ router = APIRouter(tags=["products"])
 def create_product(call: Call[CreateProductRequest]) -> SignedAnswer:
     """Create a product, with a key pair of its own: 750 with `product_id`; 751."""
     fields, services = call.fields, call.services
-    if call.caller.product_ids is not None:
+    if call.caller.scope.products is not None:
         # It could not even see what it has made.
         raise Refusal(codes.INSUFFICIENT_PERMISSIONS)
     if rules.name_fault(fields.name) is not None:
@@ -52,7 +50,9 @@ def create_product(call: Call[CreateProductRequest]) -> SignedAnswer:
                 post_url=fields.post_url,
             )
             try:
-                product = create(session, new, pair, keystore=services.keystore, now=services.clock())
+                product = create(
+                    session, new, pair, scope=call.caller.scope, keystore=services.keystore, now=services.clock()
+                )
             except SlugTaken:
                 if fields.slug:
                     raise bad_field(codes.INCORRECT_DATA_PRODUCT_CREATE, "slug") from None
@@ -70,7 +70,7 @@ def update_product(call: Call[UpdateProductRequest]) -> SignedAnswer:
     changes = Changes(**fields.model_dump(exclude={"product_id"}))
 
     def work(session: Session) -> SignedAnswer:
-        product = _locked(session, call.caller, fields.product_id)
+        product = store.locked(session, fields.product_id, scope=call.caller.scope)
         if product is None:
             raise bad_field(codes.INCORRECT_DATA_PRODUCT_UPDATE, "product_id")
         if fields.name is not None and rules.name_fault(fields.name) is not None:
@@ -86,7 +86,7 @@ def delete_product(call: Call[ProductRequest]) -> SignedAnswer:
     """Delete a product. Its license keys and generators are gone with it: 550; 551."""
 
     def work(session: Session) -> SignedAnswer:
-        product = _locked(session, call.caller, call.fields.product_id)
+        product = store.locked(session, call.fields.product_id, scope=call.caller.scope)
         if product is None:
             raise Refusal(codes.PRODUCT_NOT_FOUND)
         delete(product, now=call.services.clock())
@@ -98,11 +98,7 @@ def delete_product(call: Call[ProductRequest]) -> SignedAnswer:
 @endpoint(router, "GET", "get-all-products", shape=ListProductsRequest, bad_fields=codes.PRODUCT_NOT_FOUND)
 def get_all_products(call: Call[ListProductsRequest]) -> SignedAnswer:
     """List products: 810 with `products`."""
-    products = call.services.storage.read(
-        lambda session: show.rows(
-            session, [product for product in store.listed(session) if call.caller.may_use(product.id)]
-        )
-    )
+    products = call.services.storage.read(lambda session: show.rows(session, scope=call.caller.scope))
     return call.services.signing.answer(codes.ALL_PRODUCTS, {"products": products})
 
 
@@ -111,12 +107,12 @@ def get_product(call: Call[ProductRequest]) -> SignedAnswer:
     """One product: 631 with `product`; 551."""
 
     def find(session: Session) -> SignedAnswer:
-        product = store.find(session, call.fields.product_id)
-        if product is None or not call.caller.may_use(product.id):
+        product = store.find(session, call.fields.product_id, scope=call.caller.scope)
+        if product is None:
             raise Refusal(codes.PRODUCT_NOT_FOUND)
         shown = {
             **show.row(product),
-            "meta_data": show.metadata_of(session, product.id),
+            "meta_data": show.metadata_of(session, product.id, scope=call.caller.scope),
             "uuid": product.uuid,
             "slug": product.slug,
         }
@@ -136,16 +132,12 @@ def get_product_public_key(call: Call[ProductRequest]) -> SignedAnswer:
     """The public key of a product: 632 with `public_key` (PEM) and `product.uuid`; 633."""
 
     def find(session: Session) -> tuple[str, str]:
-        product = store.find(session, call.fields.product_id)
-        pem = keys.public_pem(session, product.id) if product is not None and call.caller.may_use(product.id) else None
+        scope = call.caller.scope
+        product = store.find(session, call.fields.product_id, scope=scope)
+        pem = None if product is None else keys.public_pem(session, product.id, scope=scope)
         if product is None or pem is None:
             raise Refusal(codes.PRODUCT_PUBLIC_KEY_NOT_FOUND)
         return pem, product.uuid
 
     pem, uuid = call.services.storage.read(find)
     return call.services.signing.answer(codes.PRODUCT_PUBLIC_KEY_FOUND, {"public_key": pem, "product": {"uuid": uuid}})
-
-
-def _locked(session: Session, caller: Caller, reference: int | str) -> Product | None:
-    product = store.locked(session, reference)
-    return product if product is not None and caller.may_use(product.id) else None

@@ -4,17 +4,20 @@ from hanaper.clock import iso_z
 from hanaper.products import store
 from hanaper.products.models import Product
 from hanaper.protocol.payload import JsonValue
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
-def metadata_of(session: Session, product_id: int) -> list[JsonValue]:
+def metadata_of(session: Session, product_id: int, *, scope: Scope) -> list[JsonValue]:
     """What is attached to a product, in the order it was attached."""
-    return [{"key": row.key, "value": row.value} for row in store.metadata(session, [product_id])[product_id]]
+    attached = store.metadata(session, [product_id], scope=scope)[product_id]
+    return [{"key": row.key, "value": row.value} for row in attached]
 
 
-def rows(session: Session, products: list[Product]) -> list[JsonValue]:
+def rows(session: Session, *, scope: Scope) -> list[JsonValue]:
     """Rows of 810."""
-    attached = store.metadata(session, [product.id for product in products])
+    products = store.listed(session, scope=scope)
+    attached = store.metadata(session, [product.id for product in products], scope=scope)
     return [
         {
             **row(product),

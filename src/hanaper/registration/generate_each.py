@@ -39,6 +39,7 @@ def generate_each(
         CannotMint: the license keys are not to be had.
         KeysCollide: see `mint`.
     """
+    scope = caller.scope
     alike: dict[WantedLicense, list[int]] = {}
     for number, element in enumerate(wanted):
         alike.setdefault(element, []).append(number)
@@ -48,12 +49,13 @@ def generate_each(
         if generator is None:
             raise BadElement(numbers[0], "generator_id")
         if element.product_id is not None:
-            product = products.find(session, element.product_id)
+            product = products.find(session, element.product_id, scope=scope)
             if product is None or product.id != generator.product_id:
                 raise BadElement(numbers[0], "product_id")
         terms = Terms(element.activation_limit, element.validity)
-        ids = mint(session, generator, len(numbers), terms, now=now)
+        ids = mint(session, generator, len(numbers), terms, scope=scope, now=now)
         if element.owner_email is not None:
-            store.assign(session, ids, owner_name=element.owner_name, owner_email=element.owner_email, now=now)
-        made.update(zip(numbers, store.rows(session, ids), strict=True))
+            owner = {"owner_name": element.owner_name, "owner_email": element.owner_email}
+            store.assign(session, ids, scope=scope, **owner, now=now)
+        made.update(zip(numbers, store.rows(session, ids, scope=scope), strict=True))
     return [made[number] for number in range(len(wanted))]

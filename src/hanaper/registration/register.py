@@ -7,6 +7,7 @@ from datetime import datetime
 from hanaper.audit.record import about
 from hanaper.licenses import rules, store
 from hanaper.licenses.rules import State
+from hanaper.storage.scope import Scope
 from hanaper.storage.session import Session
 
 
@@ -30,7 +31,7 @@ class Terms:
 
 
 def register(
-    session: Session, license_keys: Sequence[str], product_id: int, terms: Terms, *, now: datetime
+    session: Session, license_keys: Sequence[str], product_id: int, terms: Terms, *, scope: Scope, now: datetime
 ) -> tuple[int, int]:
     """Store license keys.
 
@@ -56,7 +57,6 @@ def register(
     rows: list[dict[str, object]] = [
         {
             "license_key": license_key,
-            "product_id": product_id,
             "source": rules.MANUAL,
             "owner_name": terms.owner_name,
             "owner_email": terms.owner_email,
@@ -72,7 +72,8 @@ def register(
         if license_key not in taken
     ]
     if rows:
-        store.add_rows(session, rows)
-        stored = store.ids(session, [license_key for license_key in different if license_key not in taken])
+        store.add_rows(session, product_id, rows, scope=scope)
+        new = [license_key for license_key in different if license_key not in taken]
+        stored = store.ids(session, new, scope=scope)
         about(session, licenses=stored, product=product_id)
     return len(rows), len(license_keys) - len(rows)

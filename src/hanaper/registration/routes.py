@@ -50,10 +50,11 @@ def create_license_keys(call: Call[RegisterRequest]) -> SignedAnswer:
 
 
 def _register(session: Session, call: Call[RegisterRequest], fields: CreateRequest) -> SignedAnswer:
-    product = products.find(session, fields.product_id)
-    if product is None or not call.caller.may_use(product.id):
+    scope = call.caller.scope
+    product = products.find(session, fields.product_id, scope=scope)
+    if product is None:
         raise bad_field(codes.INCORRECT_DATA_LICENSE_CREATE, "product_id")
-    key_id = keys.active_id(session, product.id)
+    key_id = keys.active_id(session, product.id, scope=scope)
     if not fields.license_keys:
         raise Refusal(codes.NO_LICENSE_KEYS_CREATED, product_key_id=key_id)
     state = rules.named_state(fields.status)
@@ -61,7 +62,8 @@ def _register(session: Session, call: Call[RegisterRequest], fields: CreateReque
     terms = Terms(
         fields.activation_limit, fields.validity, state, fields.owner_name, fields.owner_email, fields.assigned_at
     )
-    created, duplicate = register(session, fields.license_keys, product.id, terms, now=call.services.clock())
+    now = call.services.clock()
+    created, duplicate = register(session, fields.license_keys, product.id, terms, scope=scope, now=now)
     content: dict[str, JsonValue] = {"created": created, "duplicate": duplicate}
     return call.services.signing.answer(codes.LICENSE_KEYS_CREATION_RESULT, content, product_key_id=key_id)
 
@@ -78,7 +80,9 @@ def _generate(session: Session, call: Call[RegisterRequest], wanted: list[Wanted
     license_keys = [row.license_key for row in rows]
     product_ids = {row.product_id for row in rows}
     # License keys of several products have no key in common.
-    key_id = keys.active_id(session, product_ids.pop()) if len(product_ids) == 1 else None
+    key_id = None
+    if len(product_ids) == 1:
+        key_id = keys.active_id(session, product_ids.pop(), scope=call.caller.scope)
     content: dict[str, JsonValue] = {"created": len(license_keys), "duplicate": 0, "license_keys": license_keys}
     return call.services.signing.answer(codes.LICENSE_KEYS_CREATION_RESULT, content, product_key_id=key_id)
 

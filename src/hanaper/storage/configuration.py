@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from hanaper.clock import GuardedClock
 from hanaper.refusal import Unavailable
 from hanaper.storage.base import Base, Moment, length_within
+from hanaper.storage.scope import Scope
 from hanaper.storage.transactions import Storage
 
 LONGEST_TRUST_S = 1.0
@@ -120,6 +121,15 @@ class Snapshot:
             loading.add_done_callback(lambda done: self._loaded(name, done))
         read: Found = await asyncio.shield(loading)
         return read
+
+    async def get_within(self, scope: Scope, name: Hashable, load: Callable[[Session, Scope], Found]) -> Found:
+        """The same for what belongs to a product: what is remembered for one scope is not there for another.
+
+        Raises:
+            ConfigurationChanged: the configuration is no longer at this version.
+            Unavailable: the database does not answer.
+        """
+        return await self.get((name, scope), lambda session: load(session, scope))
 
     def _loaded(self, name: Hashable, done: asyncio.Task[Any]) -> None:
         del self._loading[name]

@@ -8,9 +8,10 @@ from hanaper.access.authenticate import Caller
 from hanaper.idempotency import rules
 from hanaper.protocol import codes, payload
 from hanaper.refusal import Refusal
+from hanaper.storage.scope import EVERYTHING
 from hanaper.web.idempotent import keyed
 
-CALLER = Caller(api_key_id=1, product_ids=None)
+CALLER = Caller(1, EVERYTHING)
 
 
 def run(data: bytes) -> None:
