@@ -53,7 +53,7 @@ def project(an_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iter
     if not has_compose(an_engine):
         pytest.skip(f"{an_engine.program} does not know compose")
     folder = tmp_path_factory.mktemp("compose") / "hanaper"
-    lay_out(folder)
+    lay_out(folder, strange=())
     # nginx reads it as another user.
     (folder / "docs/deploy/nginx.conf").chmod(0o644)
     name = f"hanaper-test-{uuid.uuid4().hex[:8]}"

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,14 +15,14 @@ STRANGE = (
 """What lies in a folder that somebody works in, and has to stay out of images."""
 
 
-def lay_out(tree: Path) -> None:
+def lay_out(tree: Path, strange: Sequence[str] = STRANGE) -> None:
     """Copy the sources, with strange things among them, readable by nobody but their owner, as after `umask 077`."""
     tree.mkdir()
     for name in PARTS:
         shutil.copyfile(ROOT / name, tree / name)
     for name in FOLDERS:
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in STRANGE:
+    for name in strange:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text("has to stay outside")
     for path in [tree, *tree.rglob("*")]:
