@@ -157,6 +157,15 @@ def test_the_image_keeps_nothing_to_install_with_and_no_rights_to_be_had() -> No
     assert any({"-perm", "/6000", "a-s"} <= set(run) for run in own)
 
 
+def test_the_image_has_all_modules_compiled() -> None:
+    """Its user cannot do it, and without that each command and each health check compiles what it imports."""
+    assert ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] == "1"
+    for stage, folder in ((BUILDER, "/opt/hanaper/lib"), (IMAGE, "/usr/local/lib")):
+        compiles = ["python", "-B", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder]
+        last = [_command(rest) for word, rest in stage if word == "RUN" and ("compileall" in rest or "pip" in rest)][-1]
+        assert last == compiles
+
+
 def test_the_image_starts_a_command_that_exists() -> None:
     [entry], [default] = _of("ENTRYPOINT", IMAGE), _of("CMD", IMAGE)
     assert _command(entry) == ["hanaper"]

@@ -68,10 +68,11 @@ class Engine:
         if self.runs_containers:
             container = self("create", image, "nothing").strip()
             self("export", "--output", str(archive), container)
+            self("rm", "--volumes", container)
         else:
             container = self("from", image).strip()
             subprocess.run(["tar", "-C", self("mount", container).strip(), "-cf", str(archive), "."], check=True)
-        self("rm", container)
+            self("rm", container)
         with tarfile.open(archive) as opened:
             yield opened
         archive.unlink()
