@@ -21,8 +21,8 @@ RUN ["python", "-m", "venv", "--without-pip", "/opt/build"]
 COPY requirements.lock ./
 RUN ["sed", "-n", "-e", "/^# --- build ---$/q", "-e", "w runtime.lock", "requirements.lock"]
 RUN ["sed", "-n", "-e", "/^# --- development ---$/q", "-e", "w build.lock", "requirements.lock"]
-RUN ["python", "-m", "pip", "--python", "/opt/hanaper", "install", "--require-hashes", \
-     "--requirement", "runtime.lock"]
+RUN ["python", "-m", "pip", "--python", "/opt/hanaper", "install", "--no-compile", \
+     "--require-hashes", "--requirement", "runtime.lock"]
 RUN ["python", "-m", "pip", "--python", "/opt/build", "install", "--require-hashes", \
      "--requirement", "build.lock"]
 
@@ -31,14 +31,23 @@ COPY pyproject.toml README.md LICENSE ./
 COPY alembic ./alembic
 COPY src ./src
 RUN ["/opt/build/bin/python", "-m", "hatchling", "build", "--target", "wheel", "--directory", "dist"]
-RUN ["python", "-m", "pip", "--python", "/opt/hanaper", "install", "--no-index", "--no-deps", \
-     "--find-links", "dist", "hanaper"]
+RUN ["python", "-m", "pip", "--python", "/opt/hanaper", "install", "--no-compile", \
+     "--no-index", "--no-deps", "--find-links", "dist", "hanaper"]
+# By what the modules are, not by their times, which not every builder keeps.
+RUN ["python", "-B", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/opt/hanaper/lib"]
 
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="hanaper" \
       org.opencontainers.image.description="A self-hosted license server that signs every answer" \
       org.opencontainers.image.licenses="Apache-2.0"
+
+# Away goes what the base image has to install with, and the rights that some programs give to whoever starts them.
+RUN ["python", "-B", "-m", "pip", "uninstall", "--yes", "--root-user-action", "ignore", "pip"]
+RUN ["python", "-B", "-c", "import ensurepip, shutil; shutil.rmtree(ensurepip.__path__[0])"]
+RUN ["find", "/", "-xdev", "-type", "f", "-perm", "/6000", "-exec", "chmod", "a-s", "{}", "+"]
+# The base image leaves its modules uncompiled. The user below cannot do it: each command and health check would do it anew.
+RUN ["python", "-B", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/usr/local/lib"]
 
 RUN ["groupadd", "--gid", "10001", "hanaper"]
 RUN ["useradd", "--uid", "10001", "--gid", "10001", "--no-log-init", "--no-create-home", \

@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 
-.PHONY: help demo serve test test-all test-slow test-hardened lint check format lock sbom bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak fuzz clean
+.PHONY: help demo serve test test-all test-slow test-hardened test-image lint check format lock sbom bench bench-quick bench-growth bench-replicas bench-verify bench-idempotency bench-report torture soak fuzz clean
 
 help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-all  these, and what waits for many processes: kills, failovers, stops, backups under load"
 	@echo "make test-slow  what takes longer by nature: kills, long lives, measurements"
 	@echo "make test-hardened  the tests without rights: user 10001, no capabilities, nothing to write to (needs root)"
+	@echo "make test-image  builds the image and runs it, by docker, podman or buildah, whichever answers"
 	@echo "make lint    format, lint, types, import contracts"
 	@echo "make check   lint and test-all"
 	@echo "make format  let the formatter have its way"
@@ -53,12 +54,16 @@ test-all: $(VENV)/development.stamp
 
 # What takes minutes. Environment variables say how much of it: CONTRIBUTING.md. At the end stands what was measured.
 test-slow: $(VENV)/development.stamp
-	$(BIN)/pytest -m slow --log-level=INFO --numprocesses auto --dist worksteal --durations=10
+	$(BIN)/pytest -m slow --ignore=tests/image --log-level=INFO --numprocesses auto --dist worksteal --durations=10
 	HANAPER_TEST_KEYS_IN=token $(BIN)/pytest --numprocesses auto --dist worksteal tests/api
 
 # In a cage as a container engine makes it: tests/support/cage.py. TESTS may name tests and options.
 test-hardened: $(VENV)/development.stamp
 	$(BIN)/python -m tests.support.hardened $(TESTS)
+
+# Fetches the base image; the test of compose also PostgreSQL's and nginx's.
+test-image: $(VENV)/development.stamp
+	$(BIN)/pytest -m slow tests/image $(TESTS)
 
 lint: $(VENV)/development.stamp
 	$(BIN)/ruff format --check

@@ -132,13 +132,38 @@ def test_the_image_installs_what_the_lock_file_pins(tmp_path: Path) -> None:
 
 
 def test_the_image_fetches_only_what_has_a_hash() -> None:
-    installs = [run for run in RUNS if "pip" in run]
+    installs = [run for run in RUNS if {"pip", "install"} <= set(run)]
     assert len(installs) == 3
     hashed = [run for run in installs if "--require-hashes" in run]
     local = [run for run in installs if {"--no-index", "--no-deps"} <= set(run)]
     assert [run[run.index("--requirement") + 1] for run in hashed] == ["runtime.lock", "build.lock"]
     assert len(hashed) + len(local) == len(installs)
     assert _environment(BUILDER)["PIP_ONLY_BINARY"] == ":all:"
+
+
+def test_a_change_of_the_sources_fetches_nothing_anew() -> None:
+    """An engine has what stands before the first changed COPY in its cache."""
+    sources = BUILDER.index(("COPY", "src ./src"))
+    fetches = [index for index, (word, rest) in enumerate(BUILDER) if word == "RUN" and "--require-hashes" in rest]
+    assert fetches
+    assert max(fetches) < min(sources, BUILDER.index(("COPY", "pyproject.toml README.md LICENSE ./")))
+
+
+def test_the_image_keeps_nothing_to_install_with_and_no_rights_to_be_had() -> None:
+    """What tests/image sees in the image, where there is an engine."""
+    own = [_command(rest) for rest in _of("RUN", IMAGE)]
+    assert any({"pip", "uninstall"} <= set(run) for run in own)
+    assert any("ensurepip" in part for run in own for part in run)
+    assert any({"-perm", "/6000", "a-s"} <= set(run) for run in own)
+
+
+def test_the_image_has_all_modules_compiled() -> None:
+    """Its user cannot do it, and without that each command and each health check compiles what it imports."""
+    assert ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] == "1"
+    for stage, folder in ((BUILDER, "/opt/hanaper/lib"), (IMAGE, "/usr/local/lib")):
+        compiles = ["python", "-B", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", folder]
+        last = [_command(rest) for word, rest in stage if word == "RUN" and ("compileall" in rest or "pip" in rest)][-1]
+        assert last == compiles
 
 
 def test_the_image_starts_a_command_that_exists() -> None:

@@ -1,6 +1,5 @@
 """hanaper as a container engine runs its image: no rights, nothing to write to, nobody to talk to (T43)."""
 
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import cage
+from tests.support.by_openssl import check_answer
 from tests.support.processes import LONGEST_S, PROGRAM, ForkServer, Hanaper
 
 pytestmark = pytest.mark.long
@@ -103,21 +103,6 @@ def check_rights(pid: int) -> None:
     assert found["Seccomp"] == ("2" if cage.filtered() else "0")
     assert {place for place in writable_mounts(pid) if not place.startswith(("/proc", "/dev/"))} == WRITABLE
     assert re.findall(r"(?m)^\s*(\w+):", Path(f"/proc/{pid}/net/dev").read_text()) == ["lo"]
-
-
-def check_answer(body: bytes, folder: Path, public_key: Path) -> list[str]:
-    """By OpenSSL; returns the license keys in it."""
-    answer = json.loads(body)
-    (folder / "message").write_text(answer["response_base64"])
-    (folder / "signature.base64").write_text(answer["signature"])
-    decode = ["openssl", "base64", "-d", "-A", "-in", "signature.base64", "-out", "signature"]
-    subprocess.run(decode, check=True, cwd=folder)
-    verify = ["openssl", "dgst", "-sha256", "-verify", str(public_key), "-signature", "signature", "message"]
-    verdict = subprocess.run(verify, check=True, cwd=folder, capture_output=True, text=True)
-    assert verdict.stdout == "Verified OK\n"
-    license_keys: list[str] = answer["response"]["licenseKeys"]
-    assert len(set(license_keys)) == 10
-    return license_keys
 
 
 @contextmanager
