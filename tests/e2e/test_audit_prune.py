@@ -11,6 +11,8 @@ import pytest
 from tests.support.mutants import mutant
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 OLD = "2026-01-01"
 LONG_AGO = "2020-02-03 04:05:06.000000"
 A_FEW = 4
@@ -139,7 +141,6 @@ def until_through(hanaper: Hanaper) -> list[str]:
     return seen
 
 
-@pytest.mark.long
 def test_who_is_killed_while_pruning_has_pruned_nothing_or_leaves_what_counts_for_nothing(old: Hanaper) -> None:
     chance = random.Random(1)  # noqa: S311 -- a test wants to be repeated
     assert states(old, chance.sample(range(1, 20), A_FEW)) == ["whole"] * A_FEW

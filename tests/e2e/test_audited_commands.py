@@ -176,6 +176,7 @@ def test_each_of_them_writes_its_row(bare: Hanaper, tmp_path: Path) -> None:
     operator.hanaper("check-store")
 
 
+@pytest.mark.long
 def test_a_server_that_upgrades_writes_a_row(demo: Hanaper) -> None:
     with Storage.open(demo.settings) as storage:
         migrate.downgrade(storage, OLDER)

@@ -14,6 +14,8 @@ from hanaper.protocol import envelope
 from hanaper.storage.configuration import current_version
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 A_FEW = 2
 NOBODY = "11111111-2222-4333-8444-555555555555"
 OF_PRODUCT = ("--product", "1")
@@ -137,7 +139,6 @@ def whole(before: list[tuple[Any, ...]], step: Step, owner: str) -> list[tuple[A
     return sorted([*others, *((owner, version, state) for version, state in mine.items())])
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("step", [rotate, retire])
 def test_who_is_killed_in_an_exchange_leaves_keys_that_sign(demo_on_either: Hanaper, step: Step) -> None:
     number = statements(demo_on_either, step, OF_PRODUCT)

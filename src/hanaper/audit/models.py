@@ -10,7 +10,7 @@ LONGEST_OBJECTS = 4096
 
 
 class AuditEvent(Base):
-    """An effect: written in its transaction, never changed and never deleted (decision 0021).
+    """An effect: written in its transaction, never changed, and deleted by pruning only (decisions 0021 and 0026).
 
     `api_key_id` is empty for the command line, and `code` for what has no answer. `objects` is a small JSON object of
     ids. `license_digest` is a keyed hash of the license key that was named, see `rules.license_digest`. Nothing here is
