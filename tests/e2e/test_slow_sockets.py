@@ -20,6 +20,7 @@ from tests.support.raw import connected
 
 SOCKETS = int(os.environ.get("HANAPER_TEST_SLOW_SOCKETS", "1000"))
 LONGEST_S = 60.0
+OPENING_S = 5.0
 DROP_S = 1.0
 ORDERS = 300
 ORDER = {"api_key": SAMPLE_KEY, "generator_id": 1, "quantity": 1}
@@ -33,8 +34,8 @@ KINDS: dict[str, tuple[bytes, bytes]] = {
 }
 """What is sent first, and what again and again."""
 NOT_READING = "answers not read"
-NOT_READING_EVERY = 20
-"""One of so many: the kernel keeps megabytes for each."""
+NOT_READING_EVERY = 100
+"""One of so many: each costs the server a second of work, and the kernel megabytes."""
 _logger = logging.getLogger(__name__)
 
 
@@ -48,6 +49,8 @@ class SlowSockets:
         self._open: dict[int, tuple[socket.socket, str, float]] = {}
         kinds = list(KINDS)
         for number in range(SOCKETS):
+            # Not all in one moment, in which the server would have to accept them one after the other.
+            time.sleep(OPENING_S / SOCKETS)
             kind = NOT_READING if number % NOT_READING_EVERY == 0 else kinds[number % len(kinds)]
             connection = stack.enter_context(connected(server.url))
             now = time.monotonic()

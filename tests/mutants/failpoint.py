@@ -82,8 +82,13 @@ async def after_auth(*arguments: Any, **more: Any) -> Any:
     return caller
 
 
+def is_ours(message: bytes) -> bool:
+    """Whether nobody has asked for this signature: a process looks at its keys, or the audit log is sealed."""
+    return message == PROOF or b"\n" in message
+
+
 def around_signature(self: Signer, message: bytes) -> bytes:
-    if message == PROOF:  # No request: a process has begun and looks at its keys.
+    if is_ours(message):
         return _raw(self, message)
     signature = _raw(self, spoilt(message) if reached("before-sign") else message)
     return spoilt(signature) if reached("after-sign") else signature
@@ -91,7 +96,7 @@ def around_signature(self: Signer, message: bytes) -> bytes:
 
 def after_verify(self: Signer, message: bytes) -> bytes:
     signature = _sign(self, message)
-    return spoilt(signature) if message != PROOF and reached("after-verify") else signature
+    return spoilt(signature) if not is_ours(message) and reached("after-verify") else signature
 
 
 def around_quota(*arguments: Any) -> bool:

@@ -140,11 +140,11 @@ class Failpoints:
         keys = [uuid4().hex for _ in range(1 + beside)]
         with ThreadPoolExecutor(len(keys)) as threads, self.arm(point, action):
             came = list(threads.map(self.ask, keys))
-        return [self._ask_again(key, first) for key, first in zip(keys, came, strict=True)]
+        return [self._ask_again(key, first, f"{action} {point}") for key, first in zip(keys, came, strict=True)]
 
-    def _ask_again(self, key: str, first: Came) -> tuple[Told, Again]:
+    def _ask_again(self, key: str, first: Came, planted: str) -> tuple[Told, Again]:
         again = self.ask(key)
-        assert again.told == "license keys"
+        assert again.told == "license keys", (planted, first.told, again.told)
         if first.told == "license keys" and again.repeated:
             assert first.body == again.body
         self.given[key] = again.body
