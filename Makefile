@@ -12,7 +12,7 @@ help:
 	@echo "make demo    ten license keys over HTTP, signature checked, on a throw-away installation"
 	@echo "make serve   the same server, kept running on $(HOST):$(PORT) with data in ./data"
 	@echo "make test    the tests, on SQLite and on a real PostgreSQL"
-	@echo "make test-all  these, and what waits for many processes: kills, failovers, stops, backups under load"
+	@echo "make test-all  these, and what waits for many processes: kills, failovers, stops, backups, most commands"
 	@echo "make test-slow  what takes longer by nature: kills, long lives, measurements"
 	@echo "make test-hardened  the tests without rights: user 10001, no capabilities, nothing to write to (needs root)"
 	@echo "make test-image  builds the image and runs it, by docker, podman or buildah, whichever answers"

@@ -10,6 +10,8 @@ import pytest
 from tests.support.postgresql import PostgresqlServer
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 SHORT = ("--seconds", "1", "--rounds", "1", "--connections", "4", "--workers", "1")
 needs_tools = pytest.mark.skipif(
     not (shutil.which("wrk") and shutil.which("openssl")), reason="wrk or openssl is not installed"

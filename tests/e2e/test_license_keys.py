@@ -12,6 +12,8 @@ import sys
 import pytest
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 FIELDS = [
     "id",

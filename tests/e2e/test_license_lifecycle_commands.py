@@ -23,6 +23,8 @@ from hanaper.outbound.models import OutgoingCall
 from hanaper.storage.session import Session
 from hanaper.storage.transactions import Storage
 
+pytestmark = pytest.mark.long
+
 SAMPLE_KEY = "2964c3c9-0b5d-4d89-b3ac-4668f30bc492"
 CANARY = "Canary-5309-License-Key"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000000Z")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tests.support.processes import Hanaper
 
+pytestmark = pytest.mark.long
+
 
 def _watched(demo: Hanaper, *arguments: str) -> str:
     """What a command says on a terminal."""

@@ -18,6 +18,8 @@ from tests.support.tokens import PIN, SoftToken, make_token
 from hanaper.refusal import Invalid, Misconfigured, Unavailable
 from hanaper.signing.verifier import Verifier
 
+pytestmark = pytest.mark.long
+
 ORDER = {"api_key": SAMPLE_KEY, "generator_id": "1", "quantity": "3"}
 LONGEST_S = 30
 
