@@ -82,21 +82,30 @@ async def after_auth(*arguments: Any, **more: Any) -> Any:
     return caller
 
 
-def is_ours(message: bytes) -> bool:
-    """Whether nobody has asked for this signature: a process looks at its keys, or the audit log is sealed."""
-    return message == PROOF or b"\n" in message
+class Unasked(threading.local):
+    """Whether this thread makes a signature that nobody has asked for."""
+
+    now = False
 
 
-def around_signature(self: Signer, message: bytes) -> bytes:
-    if is_ours(message):
-        return _raw(self, message)
-    signature = _raw(self, spoilt(message) if reached("before-sign") else message)
+_unasked = Unasked()
+
+
+def around_signature(self: Signer, digest: bytes) -> bytes:
+    if _unasked.now:
+        return _raw(self, digest)
+    signature = _raw(self, spoilt(digest) if reached("before-sign") else digest)
     return spoilt(signature) if reached("after-sign") else signature
 
 
 def after_verify(self: Signer, message: bytes) -> bytes:
-    signature = _sign(self, message)
-    return spoilt(signature) if not is_ours(message) and reached("after-verify") else signature
+    # A process that has begun looks at its keys; the audit log is sealed.
+    _unasked.now = message == PROOF or b"\n" in message
+    try:
+        signature = _sign(self, message)
+    finally:
+        unasked, _unasked.now = _unasked.now, False
+    return spoilt(signature) if not unasked and reached("after-verify") else signature
 
 
 def around_quota(*arguments: Any) -> bool:
