@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_package_its_migrations_and_its_license(
 
 
 def test_the_installed_package_is_used_and_not_the_source_tree(installed: Hanaper, site: Path) -> None:
-    code = "import hanaper.storage.migrate as m; print(m.__file__); print(m.scripts())"
+    code = "import hanaper.storage.schema as s; print(s.__file__); print(s.scripts())"
     shown = subprocess.run(
         [sys.executable, "-P", "-c", code],
         cwd=installed.folder,
@@ -93,7 +93,7 @@ def test_the_installed_package_is_used_and_not_the_source_tree(installed: Hanape
         text=True,
     )
     assert shown.stdout.splitlines() == [
-        str(site / "hanaper" / "storage" / "migrate.py"),
+        str(site / "hanaper" / "storage" / "schema.py"),
         str(site / "hanaper" / "migrations"),
     ]
 
