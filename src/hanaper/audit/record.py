@@ -36,8 +36,7 @@ COMMAND_LINE = By()
 
 def is_kept(revision: str) -> bool:
     """Whether a database of this schema has an audit log."""
-    known = schema.revisions()
-    return known.index(revision) >= known.index(FIRST_SCHEMA)
+    return schema.is_since(revision, FIRST_SCHEMA)
 
 
 def about(

@@ -53,8 +53,7 @@ class Contents:
 
 def knows_tokens(revision: str) -> bool:
     """Whether signing keys may be in a token, by a schema."""
-    known = schema.revisions()
-    return known.index(revision) >= known.index(FIRST_WITH_TOKENS)
+    return schema.is_since(revision, FIRST_WITH_TOKENS)
 
 
 def require_known(revision: str | None, shown: str) -> None:

@@ -38,6 +38,16 @@ def revisions() -> list[str]:
     return found
 
 
+def is_since(revision: str, first: str) -> bool:
+    """Whether a schema is a certain one, or a later one.
+
+    Raises:
+        ValueError: one of them is none of this program's.
+    """
+    known = revisions()
+    return known.index(revision) >= known.index(first)
+
+
 def head() -> str:
     """The revision this code expects."""
     return revisions()[-1]

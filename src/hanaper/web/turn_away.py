@@ -5,7 +5,7 @@ import sys
 from contextlib import suppress
 
 _MOST = 255
-"""Hops that a packet can still make, at most: nobody's packets come with as many who is not on this machine."""
+"""The largest TTL there is. Systems send with 64 or 128; who sends with 255 has fewer behind the first router."""
 
 # ip(7) and ipv6(7): the TTL, or the hop limit, below which a packet is dropped. The socket module does not name them.
 _IP_MINTTL, _IPV6_MINHOPCOUNT = 21, 73
@@ -17,12 +17,13 @@ def turn_away(listener: socket.socket) -> None:
 
     The kernel completes a connection before anybody accepts it. Between the last accept and the close there is always
     a moment in which one more is completed; its client has sent a request by then, and loses it. So before a socket is
-    closed it no longer takes notice of packets that have made any hop (RFC 5082 has it for routers, RFC 9293 wants
-    nothing against it): of these, first packets only reach the listening socket itself. Their senders repeat them after
-    a second, find the port closed, and know that nothing was sent. This is for as long as the socket lives, in all
-    processes that have it, and needs no rights.
+    closed it no longer takes notice of packets with less than the largest TTL, which is nearly everybody's, also from
+    this machine (an option made for RFC 5082). Only first packets are for the listening socket itself; the others
+    belong to connections. Senders of first packets repeat them after a second, find the port closed, and know that
+    nothing was sent. This is for as long as the socket lives, in all processes that have it, and needs no rights.
 
-    On Linux only; elsewhere nothing happens and that moment remains.
+    That moment remains for senders with a TTL of 255 that no router has made smaller; and elsewhere than on Linux,
+    where nothing happens.
     """
     _require_hops(listener, _MOST)
 
